@@ -1,0 +1,142 @@
+/*
+ * loop/epoll.c - the poller on Linux
+ *
+ * Watches are level-triggered and hand their own address to the kernel. The
+ * eventfd that wakes the poller is edge-triggered: each write is an event, so
+ * it is never read. Waits are given in nanoseconds: epoll_pwait2 (Linux 5.11),
+ * or where that is missing or forbidden ppoll on the epoll descriptor, which
+ * takes one system call more.
+ */
+#include "loop/poller.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "loop/turn.h"
+
+/* Events taken in one wait; what is left comes with the next. */
+enum { BATCH = 256 };
+
+int ed_poller_init(struct ed_poller *poller)
+{
+    int err;
+    poller->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (poller->fd < 0)
+        return -errno;
+    poller->wake[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    poller->wake[1] = -1;
+    if (poller->wake[0] < 0) {
+        err = -errno;
+        goto close_epoll;
+    }
+    struct epoll_event wake = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
+    if (epoll_ctl(poller->fd, EPOLL_CTL_ADD, poller->wake[0], &wake)) {
+        err = -errno;
+        goto close_eventfd;
+    }
+    return 0;
+
+close_eventfd:
+    close(poller->wake[0]);
+close_epoll:
+    close(poller->fd);
+    return err;
+}
+
+void ed_poller_destroy(struct ed_poller *poller)
+{
+    close(poller->wake[0]);
+    close(poller->fd);
+}
+
+int ed_poller_set(struct ed_poller *poller, struct ed_watch *watch,
+                  unsigned before, unsigned after)
+{
+    struct epoll_event event = {.data.ptr = watch};
+    if (after & ED_READABLE)
+        event.events |= EPOLLIN | EPOLLRDHUP;
+    if (after & ED_WRITABLE)
+        event.events |= EPOLLOUT;
+
+    // Without interest the kernel would still report hang-ups, in every wait.
+    int change = !after    ? EPOLL_CTL_DEL
+                 : !before ? EPOLL_CTL_ADD
+                           : EPOLL_CTL_MOD;
+    if (epoll_ctl(poller->fd, change, watch->fd, &event) == 0 || !after)
+        return 0;
+    return -errno;
+}
+
+static unsigned happened(uint32_t events)
+{
+    unsigned what = 0;
+    // A read or write tells what is wrong, so it is time for one.
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        what |= ED_READABLE;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        what |= ED_WRITABLE;
+    if (events & (EPOLLRDHUP | EPOLLHUP))
+        what |= ED_HANGUP;
+    if (events & EPOLLERR)
+        what |= ED_ERROR;
+    return what;
+}
+
+static int wait_precisely(int fd, struct epoll_event *events,
+                          const struct timespec *timeout)
+{
+    int n = epoll_pwait2(fd, events, BATCH, timeout, NULL);
+    if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+        return n;
+
+    struct pollfd epoll = {.fd = fd, .events = POLLIN};
+    if (ppoll(&epoll, 1, timeout, NULL) < 0)
+        return -1;
+    return epoll_wait(fd, events, BATCH, 0);
+}
+
+int ed_poller_wait(struct ed_poller *poller, int64_t timeout_ns,
+                   struct ed_list *ready)
+{
+    struct epoll_event events[BATCH];
+    int n;
+    if (timeout_ns <= 0) {
+        n = epoll_wait(poller->fd, events, BATCH, timeout_ns < 0 ? -1 : 0);
+    } else {
+        struct timespec timeout = {
+            .tv_sec = (time_t)((uint64_t)timeout_ns / ED_S),
+            .tv_nsec = (long)((uint64_t)timeout_ns % ED_S),
+        };
+        n = wait_precisely(poller->fd, events, &timeout);
+    }
+    if (n < 0)
+        return errno == EINTR ? 0 : -errno;
+
+    for (int i = 0; i < n; i++) {
+        struct ed_watch *watch = events[i].data.ptr;
+        if (watch)
+            ed_turn_report(ready, watch, happened(events[i].events));
+    }
+    return 0;
+}
+
+void ed_poller_wake(struct ed_poller *poller)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    // Fails only when the counter is full, at 2^64 - 1, and it is written to
+    // once per sleep at most.
+    ssize_t written = write(poller->wake[0], &one, sizeof one);
+    (void)written;
+    errno = saved;
+}
+
+int ed_poller_processor(void)
+{
+    return sched_getcpu();
+}

@@ -1,0 +1,223 @@
+/*
+ * loop/kqueue.c - the poller on macOS, FreeBSD, OpenBSD and NetBSD
+ *
+ * Each direction of a watch is a filter of its own, level-triggered, that
+ * carries the watch's address; ed_turn_report() joins the two. What woke the
+ * poller is an EVFILT_USER event, or where there is none (OpenBSD before 7.8,
+ * NetBSD before 10) a pipe.
+ *
+ * Changes are made one system call each: in a list, an error of one would hide
+ * what became of the others. Of an event only filter, udata and EV_EOF are
+ * used: data is a hint that differs between systems, and errors are for read
+ * and write to tell.
+ */
+#include "loop/poller.h"
+
+#include <sys/types.h>
+
+#include <sys/event.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include "loop/turn.h"
+
+/* Events taken in one wait; what is left comes with the next. */
+enum { BATCH = 256 };
+
+/* Systems disagree about the longest timeout; waking up once a day is allowed.
+ */
+static const int64_t longest_wait_s = 24 * 60 * 60;
+
+static int change(struct ed_poller *poller, struct kevent *event)
+{
+    return kevent(poller->fd, event, 1, NULL, 0, NULL) ? -errno : 0;
+}
+
+static int set_flags(int fd, bool is_pipe)
+{
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC))
+        return -errno;
+    if (is_pipe && fcntl(fd, F_SETFL, O_NONBLOCK))
+        return -errno;
+    return 0;
+}
+
+static int init_pipe(struct ed_poller *poller)
+{
+    int err;
+    if (pipe(poller->wake))
+        return -errno;
+    for (int i = 0; i < 2; i++) {
+        err = set_flags(poller->wake[i], true);
+        if (err)
+            goto close_pipe;
+    }
+    struct kevent event;
+    EV_SET(&event, poller->wake[0], EVFILT_READ, EV_ADD | EV_CLEAR, 0, 0, 0);
+    err = change(poller, &event);
+    if (err)
+        goto close_pipe;
+    return 0;
+
+close_pipe:
+    close(poller->wake[0]);
+    close(poller->wake[1]);
+    return err;
+}
+
+/* Systems differ in what they have at compile time and in what they do then. */
+static int init_user_event(struct ed_poller *poller)
+{
+#ifdef EVFILT_USER
+    struct kevent event;
+    EV_SET(&event, 0, EVFILT_USER, EV_ADD | EV_CLEAR, 0, 0, 0);
+    return change(poller, &event);
+#else
+    (void)poller;
+    return -ENOTSUP;
+#endif
+}
+
+int ed_poller_init(struct ed_poller *poller)
+{
+    poller->wake[0] = -1;
+    poller->wake[1] = -1;
+    poller->fd = kqueue();
+    if (poller->fd < 0)
+        return -errno;
+
+    int err = set_flags(poller->fd, false);
+    if (!err && init_user_event(poller))
+        err = init_pipe(poller);
+    if (err)
+        close(poller->fd);
+    return err;
+}
+
+void ed_poller_destroy(struct ed_poller *poller)
+{
+    if (poller->wake[0] >= 0) {
+        close(poller->wake[0]);
+        close(poller->wake[1]);
+    }
+    close(poller->fd);
+}
+
+/* Files and directories count as always ready here, and cannot be waited for.
+ */
+static int check_kind(int fd)
+{
+    struct stat stat;
+    if (fstat(fd, &stat))
+        return -errno;
+    return S_ISREG(stat.st_mode) || S_ISDIR(stat.st_mode) ? -EPERM : 0;
+}
+
+int ed_poller_set(struct ed_poller *poller, struct ed_watch *watch,
+                  unsigned before, unsigned after)
+{
+    static const struct {
+        unsigned interest;
+        int filter;
+    } filters[] = {
+        {ED_READABLE, EVFILT_READ},
+        {ED_WRITABLE, EVFILT_WRITE},
+    };
+
+    int err = before ? 0 : check_kind(watch->fd);
+    if (err)
+        return err;
+    for (int i = 0; i < 2; i++) {
+        bool was = before & filters[i].interest;
+        bool is = after & filters[i].interest;
+        if (was == is)
+            continue;
+        struct kevent event;
+        EV_SET(&event, watch->fd, filters[i].filter, is ? EV_ADD : EV_DELETE, 0,
+               0, (void *)watch);
+        err = change(poller, &event);
+        // What was deleted was there, or went with its descriptor.
+        if (err && is)
+            goto forget;
+    }
+    return 0;
+
+forget:
+    for (int i = 0; i < 2; i++) {
+        struct kevent event;
+        EV_SET(&event, watch->fd, filters[i].filter, EV_DELETE, 0, 0, 0);
+        (void)change(poller, &event);
+    }
+    return err;
+}
+
+/* The poller's own events carry no watch. Empties the pipe, if there is one. */
+static void woken(struct ed_poller *poller)
+{
+    char bytes[64];
+    if (poller->wake[0] >= 0)
+        while (read(poller->wake[0], bytes, sizeof bytes) > 0)
+            ;
+}
+
+static unsigned happened(const struct kevent *event)
+{
+    bool is_end = event->flags & EV_EOF;
+    if (event->filter == EVFILT_READ)
+        return is_end ? ED_READABLE | ED_HANGUP : ED_READABLE;
+    // For a writer the end is that nobody reads any more.
+    return is_end ? ED_WRITABLE | ED_ERROR : ED_WRITABLE;
+}
+
+int ed_poller_wait(struct ed_poller *poller, int64_t timeout_ns,
+                   struct ed_list *ready)
+{
+    struct kevent events[BATCH];
+    struct timespec timeout = {0};
+    if (timeout_ns > 0) {
+        timeout.tv_sec = (time_t)((uint64_t)timeout_ns / ED_S);
+        timeout.tv_nsec = (long)((uint64_t)timeout_ns % ED_S);
+        if (timeout.tv_sec > longest_wait_s)
+            timeout.tv_sec = longest_wait_s;
+    }
+    int n = kevent(poller->fd, NULL, 0, events, BATCH,
+                   timeout_ns < 0 ? NULL : &timeout);
+    if (n < 0)
+        return errno == EINTR ? 0 : -errno;
+
+    for (int i = 0; i < n; i++) {
+        struct ed_watch *watch = (struct ed_watch *)events[i].udata;
+        if (!watch)
+            woken(poller);
+        else if (!(events[i].flags & EV_ERROR))
+            ed_turn_report(ready, watch, happened(&events[i]));
+    }
+    return 0;
+}
+
+void ed_poller_wake(struct ed_poller *poller)
+{
+    int saved = errno;
+    if (poller->wake[1] >= 0) {
+        // Fails only when the pipe is full, and then the poller is awake.
+        ssize_t written = write(poller->wake[1], "", 1);
+        (void)written;
+    } else {
+#ifdef EVFILT_USER
+        struct kevent event;
+        EV_SET(&event, 0, EVFILT_USER, 0, NOTE_TRIGGER, 0, 0);
+        (void)change(poller, &event);
+#endif
+    }
+    errno = saved;
+}
+
+int ed_poller_processor(void)
+{
+    return -1; // no call for it that all of these systems have
+}

@@ -1,0 +1,112 @@
+/*
+ * loop/timer.c - timers on the loop's wheel
+ *
+ * A timer is started exactly when its node is linked: in the wheel, or in
+ * loop->due, which holds the timers that fire in this turn and are not yet
+ * called. A repeating timer goes back into the wheel before its callback, so
+ * that stopping it there is no special case.
+ */
+#include <assert.h>
+
+#include "loop/turn.h"
+
+/* 292 years: added to any time that a clock shows, it does not overflow. */
+static const uint64_t longest_ns = INT64_MAX;
+
+static struct ed_timer *timer_of(struct ed_list *link)
+{
+    struct ed_wheel_node *node =
+        ED_CONTAINER_OF(link, struct ed_wheel_node, link);
+    return ED_CONTAINER_OF(node, struct ed_timer, node);
+}
+
+static void activate(struct ed_timer *timer, uint64_t deadline_ns)
+{
+    ed_wheel_add(&timer->loop->wheel, &timer->node, deadline_ns);
+    timer->loop->alive += !timer->is_unref;
+}
+
+static void start(struct ed_loop *loop, struct ed_timer *timer,
+                  uint64_t interval_ns, bool repeats, ed_timer_fn *fn)
+{
+    ed_timer_stop(timer);
+    timer->loop = loop;
+    timer->fn = fn;
+    timer->interval_ns = interval_ns < longest_ns ? interval_ns : longest_ns;
+    timer->repeats = repeats;
+    activate(timer, loop->now_ns + timer->interval_ns);
+}
+
+void ed_timer_start(struct ed_loop *loop, struct ed_timer *timer,
+                    uint64_t delay_ns, ed_timer_fn *fn)
+{
+    start(loop, timer, delay_ns, false, fn);
+}
+
+void ed_timer_repeat(struct ed_loop *loop, struct ed_timer *timer,
+                     uint64_t period_ns, ed_timer_fn *fn)
+{
+    assert(period_ns > 0);
+    start(loop, timer, period_ns, true, fn);
+}
+
+void ed_timer_again(struct ed_timer *timer)
+{
+    assert(timer->loop);
+    start(timer->loop, timer, timer->interval_ns, timer->repeats, timer->fn);
+}
+
+void ed_timer_stop(struct ed_timer *timer)
+{
+    if (!ed_timer_is_active(timer))
+        return;
+
+    ed_wheel_remove(&timer->loop->wheel, &timer->node);
+    timer->loop->alive -= !timer->is_unref;
+}
+
+bool ed_timer_is_active(const struct ed_timer *timer)
+{
+    return ed_list_is_linked(&timer->node.link);
+}
+
+static void set_unref(struct ed_timer *timer, bool is_unref)
+{
+    if (ed_timer_is_active(timer)) {
+        timer->loop->alive += timer->is_unref;
+        timer->loop->alive -= is_unref;
+    }
+    timer->is_unref = is_unref;
+}
+
+void ed_timer_ref(struct ed_timer *timer)
+{
+    set_unref(timer, false);
+}
+
+void ed_timer_unref(struct ed_timer *timer)
+{
+    set_unref(timer, true);
+}
+
+/* The first deadline after now that is a whole number of periods away. */
+static uint64_t next_period(const struct ed_timer *timer, uint64_t now_ns)
+{
+    uint64_t late_ns = now_ns - timer->node.deadline_ns;
+    uint64_t missed = late_ns / timer->interval_ns;
+    return timer->node.deadline_ns + (missed + 1) * timer->interval_ns;
+}
+
+void ed_turn_run_timers(struct ed_loop *loop)
+{
+    ed_wheel_take_due(&loop->wheel, loop->now_ns, &loop->due);
+
+    while (!ed_list_is_empty(&loop->due)) {
+        struct ed_timer *timer = timer_of(loop->due.next);
+        ed_timer_stop(timer);
+        if (timer->repeats)
+            activate(timer, next_period(timer, loop->now_ns));
+        timer->fn(timer);
+        ed_turn_called(loop);
+    }
+}

@@ -1,0 +1,37 @@
+/*
+ * loop/turn.h - the steps of a turn, for loop.c
+ *
+ * Internal. Each step runs what is due in it, one callback at a time, and calls
+ * ed_turn_called() after each. What a step has still to run is in a list that
+ * the things concerned are linked in, so stopping one is to unlink it.
+ */
+#ifndef EDDY_LOOP_TURN_H
+#define EDDY_LOOP_TURN_H
+
+#include "loop/loop.h"
+
+/* After every callback: runs the ticks. */
+void ed_turn_called(struct ed_loop *loop);
+
+void ed_turn_run_timers(struct ed_loop *loop);
+void ed_turn_run_ticks(struct ed_loop *loop);
+void ed_turn_run_immediates(struct ed_loop *loop);
+void ed_turn_run_prepares(struct ed_loop *loop);
+void ed_turn_run_idles(struct ed_loop *loop);
+void ed_turn_run_watches(struct ed_loop *loop);
+
+/* For the pollers: what happened to a watch. Lists it in ready once. */
+static inline void ed_turn_report(struct ed_list *ready, struct ed_watch *watch,
+                                  unsigned happened)
+{
+    if (!ed_list_is_linked(&watch->ready_link)) {
+        ed_list_append(ready, &watch->ready_link);
+        watch->ready = 0;
+    }
+    watch->ready |= happened;
+}
+
+/* Tells the system of the changes of interest since the last time. */
+void ed_turn_tell_changes(struct ed_loop *loop);
+
+#endif

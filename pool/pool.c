@@ -1,0 +1,475 @@
+/*
+ * pool/pool.c - a queue of tasks, and the crew of threads that works it off
+ *
+ * One lock guards the crew. It is held to move links and counters, never while
+ * foreign code runs, a thread is started or a message is posted.
+ *
+ * A worker is in one of four states:
+ *
+ *     at work    --queue empty-->  lingers (one at a time, ~20 us)
+ *        ^                            |
+ *        |<---------- a task ---------+--> sleeps (in crew->work)
+ *        |<---------- woken ------------------+--> retires, after retire_ns
+ *
+ * Few wake-ups. Waking a thread costs more than most tasks, so one worker at a
+ * time is on its way (is_waking): who hands over tasks wakes one unless one is
+ * on its way or lingers; and who arrives and finds more than its own task wakes
+ * the next. Both do so after unlocking, or the woken one would run into the
+ * lock.
+ *
+ * Note "no task is forgotten": a worker sleeps only if, under the lock, the
+ * queue is empty; tasks are queued under the same lock, and whoever queues them
+ * sees to it that somebody comes: a worker that lingers looks at the queue once
+ * more, under the lock, before it sleeps; one that is on its way does so when
+ * it arrives; else one is woken or started. Only if none can be started and
+ * there is none do the tasks fail, with -EAGAIN.
+ *
+ * Leaving. A worker that retires joins the one that retired before it; so
+ * whoever joins the last one has joined them all.
+ */
+#include "pool/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BATCH = 16, FEWEST_WORKERS = 4 };
+
+static const uint64_t default_retire_ns = 10 * ED_S;
+
+struct ed_crew {
+    pthread_mutex_t lock; // guards all that follows
+    pthread_cond_t work;  // for a sleeping worker: a task is there, or the end
+    pthread_cond_t quiet; // a pool has no task running, or no worker is left
+    struct ed_list queue; // tasks, oldest first
+    bool has_work;        // the queue is not empty; read without the lock, too
+    bool is_waking;       // a worker has been called and has not arrived
+    bool is_lingering;    // a worker looks for work
+    bool is_closing;
+    unsigned workers; // threads that are there or being started
+    unsigned sleeping;
+    unsigned started; // threads ever; numbers them
+    unsigned most_workers;
+    unsigned pools;
+    uint64_t retire_ns;
+    bool never_linger;
+    struct ed_linger linger;
+    int submit_processor; // where tasks came from last
+    bool has_retired;     // somebody has left and is not yet joined:
+    pthread_t retired;
+};
+
+/* What to do, once unlocked, so that a queued task finds a worker. */
+enum call { CALL_NOBODY, CALL_SLEEPER, CALL_NEW_WORKER };
+
+static void *work(void *crew);
+
+/* ---- tasks --------------------------------------------------------------- */
+
+/* On the loop's thread. The pool may be gone by now. */
+static void finish(struct ed_msg *msg)
+{
+    struct ed_task *task = ED_CONTAINER_OF(msg, struct ed_task, msg);
+    task->pool = NULL;
+    task->loop->requests--;
+    task->loop->reply_processor = task->processor;
+    ed_trace_tell(task->loop->trace, ED_TRACE_DONE, task, NULL, task->error);
+    task->done(task);
+}
+
+/* Any thread. From here on the task is the loop's. */
+static void post(struct ed_task *task, int error)
+{
+    task->error = error;
+    ed_trace_tell(task->loop->trace, ED_TRACE_POST, task, NULL, error);
+    ed_loop_post(task->loop, &task->msg, finish);
+}
+
+static struct ed_task *task_of(struct ed_list *link)
+{
+    return ED_CONTAINER_OF(link, struct ed_task, link);
+}
+
+static void post_all(struct ed_list *tasks, int error)
+{
+    struct ed_list *link;
+    while ((link = ed_list_pop(tasks)))
+        post(task_of(link), error);
+}
+
+/* ---- the crew ---------------------------------------------------------------
+ */
+
+/* Locked. To be called whenever the queue has changed. */
+static void note_work(struct ed_crew *crew)
+{
+    __atomic_store_n(&crew->has_work, !ed_list_is_empty(&crew->queue),
+                     __ATOMIC_RELAXED);
+}
+
+/* Locked. Who is to be called for what is in the queue. */
+static enum call whom_to_call(struct ed_crew *crew)
+{
+    if (!crew->has_work || crew->is_waking || crew->is_lingering)
+        return CALL_NOBODY;
+    if (crew->sleeping) {
+        crew->is_waking = true;
+        return CALL_SLEEPER;
+    }
+    if (crew->workers < crew->most_workers) {
+        crew->is_waking = true;
+        crew->workers++;
+        return CALL_NEW_WORKER;
+    }
+    return CALL_NOBODY;
+}
+
+/* Signals are for the program's own threads. Returns 0, or an error number. */
+static int start_thread(struct ed_crew *crew)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&thread, NULL, work, crew);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
+}
+
+static void start_worker(struct ed_crew *crew)
+{
+    if (start_thread(crew) == 0)
+        return;
+
+    struct ed_list hopeless;
+    ed_list_init(&hopeless);
+    ed_spin_lock(&crew->lock);
+    crew->is_waking = false;
+    crew->workers--;
+    if (!crew->workers) {
+        ed_list_move_all(&hopeless, &crew->queue);
+        note_work(crew);
+        for (struct ed_list *l = hopeless.next; l != &hopeless; l = l->next)
+            task_of(l)->is_queued = false;
+        pthread_cond_broadcast(&crew->quiet);
+    }
+    pthread_mutex_unlock(&crew->lock);
+    post_all(&hopeless, -EAGAIN);
+}
+
+/* Unlocked. */
+static void make_call(struct ed_crew *crew, enum call call)
+{
+    if (call == CALL_SLEEPER)
+        pthread_cond_signal(&crew->work);
+    if (call == CALL_NEW_WORKER)
+        start_worker(crew);
+}
+
+/* Locked, and unlocked meanwhile. */
+static void look_for_work(struct ed_crew *crew)
+{
+    if (crew->never_linger || crew->is_lingering || crew->is_closing ||
+        !ed_linger_begin(&crew->linger, ed_poller_processor(),
+                         crew->submit_processor))
+        return;
+
+    crew->is_lingering = true;
+    pthread_mutex_unlock(&crew->lock);
+    bool found = ed_spin_until(&crew->has_work, ED_LINGER_NS);
+    ed_spin_lock(&crew->lock);
+    crew->is_lingering = false;
+    ed_linger_end(&crew->linger, found);
+}
+
+/*
+ * Locked, and unlocked meanwhile. Returns whether to stay: there is a task, or
+ * something happened that is worth another look.
+ */
+static bool sleep_for_work(struct ed_crew *crew)
+{
+    // On the clock of the day, since not every system has a condition with
+    // another; should that jump, a worker leaves early or late.
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    uint64_t nsec = (uint64_t)end.tv_nsec + crew->retire_ns;
+    end.tv_sec += (time_t)(nsec / ED_S);
+    end.tv_nsec = (long)(nsec % ED_S);
+
+    crew->sleeping++;
+    int err = pthread_cond_timedwait(&crew->work, &crew->lock, &end);
+    crew->sleeping--;
+    crew->is_waking = false;
+    return crew->has_work || err != ETIMEDOUT;
+}
+
+/* Locked. Returns NULL when the worker is to leave. */
+static struct ed_task *next_task(struct ed_crew *crew)
+{
+    if (!crew->has_work)
+        look_for_work(crew);
+    while (!crew->has_work)
+        if (crew->is_closing || !sleep_for_work(crew))
+            return NULL;
+
+    struct ed_task *task = task_of(ed_list_pop(&crew->queue));
+    note_work(crew);
+    return task;
+}
+
+/* Locked at first. */
+static void retire(struct ed_crew *crew)
+{
+    bool has_before = crew->has_retired;
+    pthread_t before = crew->retired;
+    crew->has_retired = true;
+    crew->retired = pthread_self();
+    crew->workers--;
+    pthread_cond_broadcast(&crew->quiet);
+    pthread_mutex_unlock(&crew->lock);
+
+    // From here on the crew may be gone.
+    if (has_before)
+        pthread_join(before, NULL);
+}
+
+static void *work(void *argument)
+{
+    struct ed_crew *crew = argument;
+    ed_spin_lock(&crew->lock);
+    crew->is_waking = false;
+    unsigned number = ++crew->started;
+
+    struct ed_task *task;
+    while ((task = next_task(crew))) {
+        struct ed_pool *pool = task->pool;
+        task->is_queued = false;
+        pool->running++;
+        enum call call = whom_to_call(crew);
+        pthread_mutex_unlock(&crew->lock);
+        make_call(crew, call);
+
+        ed_trace_tell(task->loop->trace, ED_TRACE_TAKE, task, NULL, number);
+        task->run(task);
+        task->processor = ed_poller_processor();
+        post(task, 0);
+
+        ed_spin_lock(&crew->lock);
+        pool->running--;
+        if (!pool->running)
+            pthread_cond_broadcast(&crew->quiet);
+    }
+    retire(crew);
+    return NULL;
+}
+
+static int create_crew(const struct ed_pool_options *options,
+                       struct ed_crew **created)
+{
+    struct ed_crew *crew = calloc(1, sizeof *crew);
+    if (!crew)
+        return -ENOMEM;
+    int err = pthread_mutex_init(&crew->lock, NULL);
+    if (err)
+        goto free_crew;
+    err = pthread_cond_init(&crew->work, NULL);
+    if (err)
+        goto destroy_lock;
+    err = pthread_cond_init(&crew->quiet, NULL);
+    if (err)
+        goto destroy_work;
+
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    ed_list_init(&crew->queue);
+    crew->submit_processor = -1;
+    crew->most_workers = options->workers;
+    if (!crew->most_workers)
+        crew->most_workers =
+            processors > FEWEST_WORKERS ? (unsigned)processors : FEWEST_WORKERS;
+    crew->retire_ns =
+        options->retire_ns ? options->retire_ns : default_retire_ns;
+    crew->never_linger = options->never_linger || processors == 1;
+    *created = crew;
+    return 0;
+
+destroy_work:
+    pthread_cond_destroy(&crew->work);
+destroy_lock:
+    pthread_mutex_destroy(&crew->lock);
+free_crew:
+    free(crew);
+    return -err;
+}
+
+/* Ends the workers of a crew that no pool uses any more. */
+static void free_crew(struct ed_crew *crew)
+{
+    ed_spin_lock(&crew->lock);
+    crew->is_closing = true;
+    pthread_cond_broadcast(&crew->work);
+    while (crew->workers)
+        pthread_cond_wait(&crew->quiet, &crew->lock);
+    pthread_mutex_unlock(&crew->lock);
+
+    if (crew->has_retired)
+        pthread_join(crew->retired, NULL);
+    pthread_cond_destroy(&crew->quiet);
+    pthread_cond_destroy(&crew->work);
+    pthread_mutex_destroy(&crew->lock);
+    free(crew);
+}
+
+/* ---- the pool ------------------------------------------------------------ */
+
+static void open_pool(struct ed_pool *pool, struct ed_loop *loop,
+                      struct ed_crew *crew, size_t request_limit)
+{
+    *pool = (struct ed_pool){
+        .loop = loop,
+        .crew = crew,
+        .request_limit = request_limit,
+    };
+    ed_list_init(&pool->batch);
+    ed_spin_lock(&crew->lock);
+    crew->pools++;
+    pthread_mutex_unlock(&crew->lock);
+    loop->linger_requests = crew->never_linger ? 0 : crew->most_workers;
+}
+
+int ed_pool_init(struct ed_pool *pool, struct ed_loop *loop,
+                 const struct ed_pool_options *options)
+{
+    static const struct ed_pool_options defaults;
+    if (!options)
+        options = &defaults;
+
+    struct ed_crew *crew;
+    int err = create_crew(options, &crew);
+    if (err)
+        return err;
+    open_pool(pool, loop, crew, options->request_limit);
+    return 0;
+}
+
+int ed_pool_share(struct ed_pool *pool, struct ed_loop *loop,
+                  struct ed_pool *other)
+{
+    open_pool(pool, loop, other->crew, other->request_limit);
+    return 0;
+}
+
+/* Hands the batch to the workers. */
+static void hand_over(struct ed_pool *pool)
+{
+    struct ed_crew *crew = pool->crew;
+    pool->batched = 0;
+    if (ed_list_is_empty(&pool->batch))
+        return;
+
+    ed_spin_lock(&crew->lock);
+    ed_list_move_all(&crew->queue, &pool->batch);
+    note_work(crew);
+    crew->submit_processor = ed_poller_processor();
+    enum call call = whom_to_call(crew);
+    pthread_mutex_unlock(&crew->lock);
+    make_call(crew, call);
+}
+
+static void flush(struct ed_hook *hook)
+{
+    struct ed_pool *pool = ED_CONTAINER_OF(hook, struct ed_pool, flush);
+    ed_hook_stop(hook);
+    hand_over(pool);
+}
+
+int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
+                   ed_task_fn *done)
+{
+    assert(!task->pool);
+    struct ed_loop *loop = pool->loop;
+    if (pool->request_limit && loop->requests >= pool->request_limit)
+        return -EAGAIN;
+
+    *task = (struct ed_task){
+        .pool = pool,
+        .is_queued = true,
+        .processor = -1,
+        .loop = loop,
+        .run = run,
+        .done = done,
+    };
+    loop->requests++;
+    ed_trace_tell(loop->trace, ED_TRACE_SUBMIT, task, NULL, 0);
+    ed_list_append(&pool->batch, &task->link);
+    pool->batched++;
+
+    // The hook is active exactly from the first submit of a turn on.
+    bool is_first = !ed_hook_is_active(&pool->flush);
+    if (is_first)
+        ed_hook_prepare(loop, &pool->flush, flush);
+    if (is_first || pool->batched == BATCH)
+        hand_over(pool);
+    return 0;
+}
+
+int ed_task_cancel(struct ed_task *task)
+{
+    if (!task->pool)
+        return -ENOENT;
+
+    struct ed_crew *crew = task->pool->crew;
+    ed_spin_lock(&crew->lock);
+    bool is_queued = task->is_queued;
+    if (is_queued) {
+        task->is_queued = false;
+        ed_list_remove(&task->link);
+        note_work(crew);
+    }
+    pthread_mutex_unlock(&crew->lock);
+
+    __atomic_store_n(&task->is_cancelled, true, __ATOMIC_RELAXED);
+    if (!is_queued)
+        return -EBUSY;
+    post(task, -ECANCELED);
+    return 0;
+}
+
+bool ed_task_is_cancelled(const struct ed_task *task)
+{
+    return __atomic_load_n(&task->is_cancelled, __ATOMIC_RELAXED);
+}
+
+void ed_pool_destroy(struct ed_pool *pool)
+{
+    struct ed_crew *crew = pool->crew;
+    struct ed_list mine;
+    ed_list_init(&mine);
+    ed_hook_stop(&pool->flush);
+
+    ed_spin_lock(&crew->lock);
+    struct ed_list others;
+    ed_list_init(&others);
+    ed_list_move_all(&crew->queue, &pool->batch);
+    struct ed_list *link;
+    while ((link = ed_list_pop(&crew->queue))) {
+        bool is_mine = task_of(link)->pool == pool;
+        ed_list_append(is_mine ? &mine : &others, link);
+        if (is_mine)
+            task_of(link)->is_queued = false;
+    }
+    ed_list_move_all(&crew->queue, &others);
+    note_work(crew);
+    while (pool->running)
+        pthread_cond_wait(&crew->quiet, &crew->lock);
+    bool is_last = --crew->pools == 0;
+    pthread_mutex_unlock(&crew->lock);
+
+    post_all(&mine, -ECANCELED);
+    pool->loop->linger_requests = 0;
+    if (is_last)
+        free_crew(crew);
+}
