@@ -2,7 +2,7 @@
 # test/example_readfile.sh READFILE - build/readfile, used as a newcomer would
 #
 # TAP on standard output, as the C tests.
-readfile=$1
+readfile=$(realpath "$1")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
