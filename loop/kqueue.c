@@ -33,9 +33,20 @@ enum { BATCH = 256 };
  */
 static const int64_t longest_wait_s = 24 * 60 * 60;
 
-static int change(struct ed_poller *poller, struct kevent *event)
+/*
+ * One change. Systems differ in the types of these fields; on NetBSD before 10
+ * even udata is a number.
+ */
+static int change(struct ed_poller *poller, int ident, int filter,
+                  unsigned flags, unsigned fflags, struct ed_watch *watch)
 {
-    return kevent(poller->fd, event, 1, NULL, 0, NULL) ? -errno : 0;
+    struct kevent event = {0};
+    event.ident = (uintptr_t)ident;
+    event.filter = (__typeof__(event.filter))filter;
+    event.flags = (__typeof__(event.flags))flags;
+    event.fflags = fflags;
+    event.udata = (__typeof__(event.udata))watch;
+    return kevent(poller->fd, &event, 1, NULL, 0, NULL) ? -errno : 0;
 }
 
 static int set_flags(int fd, bool is_pipe)
@@ -57,9 +68,8 @@ static int init_pipe(struct ed_poller *poller)
         if (err)
             goto close_pipe;
     }
-    struct kevent event;
-    EV_SET(&event, poller->wake[0], EVFILT_READ, EV_ADD | EV_CLEAR, 0, 0, 0);
-    err = change(poller, &event);
+    err = change(poller, poller->wake[0], EVFILT_READ, EV_ADD | EV_CLEAR, 0,
+                 NULL);
     if (err)
         goto close_pipe;
     return 0;
@@ -74,9 +84,7 @@ close_pipe:
 static int init_user_event(struct ed_poller *poller)
 {
 #ifdef EVFILT_USER
-    struct kevent event;
-    EV_SET(&event, 0, EVFILT_USER, EV_ADD | EV_CLEAR, 0, 0, 0);
-    return change(poller, &event);
+    return change(poller, 0, EVFILT_USER, EV_ADD | EV_CLEAR, 0, NULL);
 #else
     (void)poller;
     return -ENOTSUP;
@@ -118,6 +126,33 @@ static int check_kind(int fd)
     return S_ISREG(stat.st_mode) || S_ISDIR(stat.st_mode) ? -EPERM : 0;
 }
 
+/*
+ * NetBSD (EBADF) and older macOS (EPIPE) do not let wait for the writing end of
+ * a pipe that nobody reads any more.
+ */
+static bool is_dead_pipe(int fd, int err)
+{
+    return err == -EPIPE || (err == -EBADF && fcntl(fd, F_GETFD) >= 0);
+}
+
+static int add_filter(struct ed_poller *poller, struct ed_watch *watch,
+                      int filter)
+{
+    int err = change(poller, watch->fd, filter, EV_ADD, 0, watch);
+    if (filter != EVFILT_WRITE || !is_dead_pipe(watch->fd, err))
+        return err;
+    // The others report it as ready, and so the next write tells.
+    ed_turn_report(&watch->loop->ready, watch, ED_WRITABLE | ED_ERROR);
+    return 0;
+}
+
+/* Cannot fail: what is not there went with its descriptor. */
+static void delete_filter(struct ed_poller *poller, struct ed_watch *watch,
+                          int filter)
+{
+    (void)change(poller, watch->fd, filter, EV_DELETE, 0, watch);
+}
+
 int ed_poller_set(struct ed_poller *poller, struct ed_watch *watch,
                   unsigned before, unsigned after)
 {
@@ -135,24 +170,18 @@ int ed_poller_set(struct ed_poller *poller, struct ed_watch *watch,
     for (int i = 0; i < 2; i++) {
         bool was = before & filters[i].interest;
         bool is = after & filters[i].interest;
-        if (was == is)
-            continue;
-        struct kevent event;
-        EV_SET(&event, watch->fd, filters[i].filter, is ? EV_ADD : EV_DELETE, 0,
-               0, (void *)watch);
-        err = change(poller, &event);
-        // What was deleted was there, or went with its descriptor.
-        if (err && is)
+        if (was && !is)
+            delete_filter(poller, watch, filters[i].filter);
+        if (!was && is)
+            err = add_filter(poller, watch, filters[i].filter);
+        if (err)
             goto forget;
     }
     return 0;
 
 forget:
-    for (int i = 0; i < 2; i++) {
-        struct kevent event;
-        EV_SET(&event, watch->fd, filters[i].filter, EV_DELETE, 0, 0, 0);
-        (void)change(poller, &event);
-    }
+    for (int i = 0; i < 2; i++)
+        delete_filter(poller, watch, filters[i].filter);
     return err;
 }
 
@@ -209,9 +238,7 @@ void ed_poller_wake(struct ed_poller *poller)
         (void)written;
     } else {
 #ifdef EVFILT_USER
-        struct kevent event;
-        EV_SET(&event, 0, EVFILT_USER, 0, NOTE_TRIGGER, 0, 0);
-        (void)change(poller, &event);
+        (void)change(poller, 0, EVFILT_USER, 0, NOTE_TRIGGER, NULL);
 #endif
     }
     errno = saved;

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { ED_LINGER_NS = 20000 }; // the longest look
+enum { ED_LINGER_NS = 50000 }; // the longest look
 
 /* Tells the processor that this is a waiting loop. */
 static inline void ed_spin_pause(void)
@@ -33,10 +33,12 @@ static inline void ed_spin_pause(void)
 
 static inline void ed_spin_lock(pthread_mutex_t *lock)
 {
-    for (int tries = 0; tries < 64; tries++) {
+    // Each try takes the lock's memory from its holder, so ever fewer.
+    for (int pauses = 1; pauses <= 32; pauses *= 2) {
         if (pthread_mutex_trylock(lock) == 0)
             return;
-        ed_spin_pause();
+        for (int i = 0; i < pauses; i++)
+            ed_spin_pause();
     }
     pthread_mutex_lock(lock);
 }

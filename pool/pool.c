@@ -17,6 +17,15 @@
  * the next. Both do so after unlocking, or the woken one would run into the
  * lock.
  *
+ * Shares. To fetch tasks one by one and to hand back results one by one means
+ * that loop and workers contend for two locks with every task. Where tasks have
+ * been found to be short and many are queued, a worker therefore takes several
+ * in one visit and hands them back in one: of n queued tasks every worker's
+ * share is n / (2 * workers), so that shares shrink as the queue does and no
+ * worker is left with much when the others are done ("guided self-scheduling",
+ * C. Polychronopoulos, D. Kuck, 1987). While tasks are not short, or the queue
+ * is not long, it is one.
+ *
  * Note "no task is forgotten": a worker sleeps only if, under the lock, the
  * queue is empty; tasks are queued under the same lock, and whoever queues them
  * sees to it that somebody comes: a worker that lingers looks at the queue once
@@ -37,7 +46,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 16, FEWEST_WORKERS = 4 };
+enum { BATCH = 16, MOST_SHARED = 16, FEWEST_WORKERS = 4 };
+
+/* Tasks that take less than this on average are short. */
+static const uint64_t short_ns = 10 * ED_US;
 
 static const uint64_t default_retire_ns = 10 * ED_S;
 
@@ -46,6 +58,7 @@ struct ed_crew {
     pthread_cond_t work;  // for a sleeping worker: a task is there, or the end
     pthread_cond_t quiet; // a pool has no task running, or no worker is left
     struct ed_list queue; // tasks, oldest first
+    size_t queued;        // how many
     bool has_work;        // the queue is not empty; read without the lock, too
     bool is_waking;       // a worker has been called and has not arrived
     bool is_lingering;    // a worker looks for work
@@ -58,6 +71,7 @@ struct ed_crew {
     uint64_t retire_ns;
     bool never_linger;
     struct ed_linger linger;
+    uint64_t task_ns;     // what a task takes, smoothed
     int submit_processor; // where tasks came from last
     bool has_retired;     // somebody has left and is not yet joined:
     pthread_t retired;
@@ -81,12 +95,18 @@ static void finish(struct ed_msg *msg)
     task->done(task);
 }
 
+static void prepare_post(struct ed_task *task, int error)
+{
+    task->error = error;
+    task->msg.fn = finish;
+    ed_trace_tell(task->loop->trace, ED_TRACE_POST, task, NULL, error);
+}
+
 /* Any thread. From here on the task is the loop's. */
 static void post(struct ed_task *task, int error)
 {
-    task->error = error;
-    ed_trace_tell(task->loop->trace, ED_TRACE_POST, task, NULL, error);
-    ed_loop_post(task->loop, &task->msg, finish);
+    prepare_post(task, error);
+    ed_loop_post_list(task->loop, &task->msg, &task->msg);
 }
 
 static struct ed_task *task_of(struct ed_list *link)
@@ -107,14 +127,25 @@ static void post_all(struct ed_list *tasks, int error)
 /* Locked. To be called whenever the queue has changed. */
 static void note_work(struct ed_crew *crew)
 {
-    __atomic_store_n(&crew->has_work, !ed_list_is_empty(&crew->queue),
-                     __ATOMIC_RELAXED);
+    bool has_work = crew->queued != 0;
+    if (crew->has_work != has_work)
+        __atomic_store_n(&crew->has_work, has_work, __ATOMIC_RELAXED);
+}
+
+/* Locked. There must be one. */
+static struct ed_task *take_task(struct ed_crew *crew)
+{
+    struct ed_task *task = task_of(ed_list_pop(&crew->queue));
+    task->place = ED_TASK_TAKEN;
+    crew->queued--;
+    note_work(crew);
+    return task;
 }
 
 /* Locked. Who is to be called for what is in the queue. */
 static enum call whom_to_call(struct ed_crew *crew)
 {
-    if (!crew->has_work || crew->is_waking || crew->is_lingering)
+    if (!crew->queued || crew->is_waking || crew->is_lingering)
         return CALL_NOBODY;
     if (crew->sleeping) {
         crew->is_waking = true;
@@ -151,10 +182,8 @@ static void start_worker(struct ed_crew *crew)
     crew->is_waking = false;
     crew->workers--;
     if (!crew->workers) {
-        ed_list_move_all(&hopeless, &crew->queue);
-        note_work(crew);
-        for (struct ed_list *l = hopeless.next; l != &hopeless; l = l->next)
-            task_of(l)->is_queued = false;
+        while (crew->queued)
+            ed_list_append(&hopeless, &take_task(crew)->link);
         pthread_cond_broadcast(&crew->quiet);
     }
     pthread_mutex_unlock(&crew->lock);
@@ -204,21 +233,63 @@ static bool sleep_for_work(struct ed_crew *crew)
     int err = pthread_cond_timedwait(&crew->work, &crew->lock, &end);
     crew->sleeping--;
     crew->is_waking = false;
-    return crew->has_work || err != ETIMEDOUT;
+    return crew->queued || err != ETIMEDOUT;
 }
 
-/* Locked. Returns NULL when the worker is to leave. */
-static struct ed_task *next_task(struct ed_crew *crew)
+/* Locked. How many of the queued tasks a worker takes in one visit. */
+static size_t share_size(const struct ed_crew *crew)
 {
-    if (!crew->has_work)
-        look_for_work(crew);
-    while (!crew->has_work)
-        if (crew->is_closing || !sleep_for_work(crew))
-            return NULL;
+    if (crew->task_ns >= short_ns)
+        return 1;
+    size_t size = crew->queued / (2 * (size_t)crew->most_workers);
+    if (size > MOST_SHARED)
+        return MOST_SHARED;
+    return size ? size : 1;
+}
 
-    struct ed_task *task = task_of(ed_list_pop(&crew->queue));
-    note_work(crew);
-    return task;
+/*
+ * Locked, and unlocked meanwhile. Waits for tasks and moves some, all of one
+ * pool, to share. Returns how many; 0 when the worker is to leave.
+ */
+static unsigned next_share(struct ed_crew *crew, struct ed_list *share)
+{
+    if (!crew->queued)
+        look_for_work(crew);
+    while (!crew->queued)
+        if (crew->is_closing || !sleep_for_work(crew))
+            return 0;
+
+    size_t most = share_size(crew);
+    struct ed_pool *pool = task_of(crew->queue.next)->pool;
+    unsigned count = 0;
+    while (count < most && crew->queued &&
+           task_of(crew->queue.next)->pool == pool) {
+        ed_list_append(share, &take_task(crew)->link);
+        count++;
+    }
+    pool->running += count;
+    return count;
+}
+
+/* Unlocked. Afterwards the tasks are the loop's. */
+static void run_share(struct ed_list *share, unsigned worker)
+{
+    struct ed_loop *loop = task_of(share->next)->loop;
+    struct ed_msg *first = NULL, *last = NULL;
+    struct ed_list *link;
+    while ((link = ed_list_pop(share))) {
+        struct ed_task *task = task_of(link);
+        ed_trace_tell(loop->trace, ED_TRACE_TAKE, task, NULL, worker);
+        task->run(task);
+        task->processor = ed_poller_processor();
+        prepare_post(task, 0);
+        if (last)
+            last->next = &task->msg;
+        else
+            first = &task->msg;
+        last = &task->msg;
+    }
+    ed_loop_post_list(loop, first, last);
 }
 
 /* Locked at first. */
@@ -244,22 +315,22 @@ static void *work(void *argument)
     crew->is_waking = false;
     unsigned number = ++crew->started;
 
-    struct ed_task *task;
-    while ((task = next_task(crew))) {
-        struct ed_pool *pool = task->pool;
-        task->is_queued = false;
-        pool->running++;
+    struct ed_list share;
+    ed_list_init(&share);
+    unsigned count;
+    while ((count = next_share(crew, &share))) {
+        struct ed_pool *pool = task_of(share.next)->pool;
         enum call call = whom_to_call(crew);
         pthread_mutex_unlock(&crew->lock);
         make_call(crew, call);
 
-        ed_trace_tell(task->loop->trace, ED_TRACE_TAKE, task, NULL, number);
-        task->run(task);
-        task->processor = ed_poller_processor();
-        post(task, 0);
+        uint64_t begin_ns = ed_clock_ns();
+        run_share(&share, number);
+        uint64_t each_ns = (ed_clock_ns() - begin_ns) / count;
 
         ed_spin_lock(&crew->lock);
-        pool->running--;
+        crew->task_ns = (7 * crew->task_ns + each_ns) / 8;
+        pool->running -= count;
         if (!pool->running)
             pthread_cond_broadcast(&crew->quiet);
     }
@@ -286,6 +357,7 @@ static int create_crew(const struct ed_pool_options *options,
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     ed_list_init(&crew->queue);
     crew->submit_processor = -1;
+    crew->task_ns = 10 * short_ns; // to be shown otherwise
     crew->most_workers = options->workers;
     if (!crew->most_workers)
         crew->most_workers =
@@ -366,12 +438,17 @@ int ed_pool_share(struct ed_pool *pool, struct ed_loop *loop,
 static void hand_over(struct ed_pool *pool)
 {
     struct ed_crew *crew = pool->crew;
-    pool->batched = 0;
-    if (ed_list_is_empty(&pool->batch))
+    if (!pool->batched)
         return;
 
     ed_spin_lock(&crew->lock);
-    ed_list_move_all(&crew->queue, &pool->batch);
+    struct ed_list *link;
+    while ((link = ed_list_pop(&pool->batch))) {
+        task_of(link)->place = ED_TASK_IN_QUEUE;
+        ed_list_append(&crew->queue, link);
+    }
+    crew->queued += pool->batched;
+    pool->batched = 0;
     note_work(crew);
     crew->submit_processor = ed_poller_processor();
     enum call call = whom_to_call(crew);
@@ -396,7 +473,7 @@ int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
 
     *task = (struct ed_task){
         .pool = pool,
-        .is_queued = true,
+        .place = ED_TASK_IN_BATCH,
         .processor = -1,
         .loop = loop,
         .run = run,
@@ -421,18 +498,23 @@ int ed_task_cancel(struct ed_task *task)
     if (!task->pool)
         return -ENOENT;
 
-    struct ed_crew *crew = task->pool->crew;
+    struct ed_pool *pool = task->pool;
+    struct ed_crew *crew = pool->crew;
     ed_spin_lock(&crew->lock);
-    bool is_queued = task->is_queued;
-    if (is_queued) {
-        task->is_queued = false;
+    enum ed_task_place place = task->place;
+    if (place != ED_TASK_TAKEN) {
         ed_list_remove(&task->link);
-        note_work(crew);
+        task->place = ED_TASK_TAKEN;
     }
+    if (place == ED_TASK_IN_BATCH)
+        pool->batched--;
+    if (place == ED_TASK_IN_QUEUE)
+        crew->queued--;
+    note_work(crew);
     pthread_mutex_unlock(&crew->lock);
 
     __atomic_store_n(&task->is_cancelled, true, __ATOMIC_RELAXED);
-    if (!is_queued)
+    if (place == ED_TASK_TAKEN)
         return -EBUSY;
     post(task, -ECANCELED);
     return 0;
@@ -443,6 +525,27 @@ bool ed_task_is_cancelled(const struct ed_task *task)
     return __atomic_load_n(&task->is_cancelled, __ATOMIC_RELAXED);
 }
 
+/* Locked. Moves the tasks of one pool out of the queue. */
+static void take_all_of(struct ed_pool *pool, struct ed_list *mine)
+{
+    struct ed_crew *crew = pool->crew;
+    struct ed_list others;
+    ed_list_init(&others);
+    size_t kept = 0;
+    while (crew->queued) {
+        struct ed_task *task = take_task(crew);
+        bool is_mine = task->pool == pool;
+        ed_list_append(is_mine ? mine : &others, &task->link);
+        if (!is_mine) {
+            task->place = ED_TASK_IN_QUEUE;
+            kept++;
+        }
+    }
+    ed_list_move_all(&crew->queue, &others);
+    crew->queued = kept;
+    note_work(crew);
+}
+
 void ed_pool_destroy(struct ed_pool *pool)
 {
     struct ed_crew *crew = pool->crew;
@@ -451,18 +554,8 @@ void ed_pool_destroy(struct ed_pool *pool)
     ed_hook_stop(&pool->flush);
 
     ed_spin_lock(&crew->lock);
-    struct ed_list others;
-    ed_list_init(&others);
-    ed_list_move_all(&crew->queue, &pool->batch);
-    struct ed_list *link;
-    while ((link = ed_list_pop(&crew->queue))) {
-        bool is_mine = task_of(link)->pool == pool;
-        ed_list_append(is_mine ? &mine : &others, link);
-        if (is_mine)
-            task_of(link)->is_queued = false;
-    }
-    ed_list_move_all(&crew->queue, &others);
-    note_work(crew);
+    take_all_of(pool, &mine);
+    ed_list_move_all(&mine, &pool->batch);
     while (pool->running)
         pthread_cond_wait(&crew->quiet, &crew->lock);
     bool is_last = --crew->pools == 0;

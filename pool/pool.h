@@ -58,7 +58,7 @@ struct ed_pool {
     struct ed_crew *crew;
     size_t request_limit;
     struct ed_list batch; // tasks not yet handed to the workers
-    unsigned batched;     // how many came in since the last were
+    unsigned batched;     // how many
     struct ed_hook flush; // does so before the loop waits
     unsigned running;     // tasks that workers have; guarded by the crew's lock
 };
@@ -67,13 +67,19 @@ struct ed_task;
 
 typedef void ed_task_fn(struct ed_task *task);
 
+enum ed_task_place {
+    ED_TASK_IN_BATCH,
+    ED_TASK_IN_QUEUE,
+    ED_TASK_TAKEN, // by a worker, or it has failed; its message will come
+};
+
 struct ed_task {
     // yours to read, in done
     int error; // 0: it ran; -ECANCELED; -EAGAIN: no thread could be started
 
     // private
-    struct ed_pool *pool; // NULL: not submitted
-    bool is_queued;       // no worker has it yet; guarded by the crew's lock
+    struct ed_pool *pool;     // NULL: not submitted
+    enum ed_task_place place; // guarded by the crew's lock
     bool is_cancelled;
     int processor; // where it ran
     struct ed_loop *loop;
@@ -118,10 +124,11 @@ int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
                    ed_task_fn *done);
 
 /*
- * Returns 0 if run had not begun: it will not, and done comes soon with an
- * error of -ECANCELED. Else -EBUSY: it runs, or did, and done comes as it would
- * have; ed_task_is_cancelled() is true from now on. -ENOENT: it is not
- * submitted. Not for tasks of a pool that has been destroyed.
+ * Returns 0 if no worker had taken it: run is not called, and done comes soon
+ * with an error of -ECANCELED. Else -EBUSY: it runs, did, or is about to, and
+ * done comes as it would have; ed_task_is_cancelled() is true from now on.
+ * -ENOENT: it is not submitted. Not for tasks of a pool that has been
+ * destroyed.
  */
 int ed_task_cancel(struct ed_task *task);
 
