@@ -31,7 +31,11 @@ int ed_fs_open_sync(const char *path, int flags, mode_t mode)
 
 int ed_fs_fstat_sync(int fd, struct stat *stat)
 {
-    return fstat(fd, stat) ? -errno : 0;
+    int failed;
+    do
+        failed = fstat(fd, stat);
+    while (failed && errno == EINTR);
+    return failed ? -errno : 0;
 }
 
 int64_t ed_fs_read_sync(int fd, void *buffer, size_t size, int64_t offset)
@@ -88,8 +92,12 @@ static int submit(struct ed_pool *pool, struct ed_fs_request *request,
 static void run_read_file(struct ed_task *task)
 {
     struct ed_fs_request *request = request_of(task);
-    request->result =
-        ed_fs_read_file_sync(request->args.open.path, &request->file);
+    struct ed_file *file = &request->file;
+    struct ed_trace *trace = file->trace;
+    if (!trace)
+        file->trace = task->loop->trace;
+    request->result = ed_fs_read_file_sync(request->args.open.path, file);
+    file->trace = trace;
 }
 
 int ed_fs_read_file(struct ed_pool *pool, struct ed_fs_request *request,

@@ -38,15 +38,15 @@
 
 #include "pool/pool.h"
 
-/* ---- a whole file in memory ------------------------------------------------
- */
+/* ---- a whole file in memory ------------------------------------------ */
 
 enum { ED_FILE_LIMIT = 1 << 30 }; // bytes: 1 GiB
 
 struct ed_file {
     // yours to set
-    size_t limit;           // most bytes to read; 0: ED_FILE_LIMIT
-    struct ed_trace *trace; // told of each system call; NULL: nobody
+    size_t limit; // most bytes to read; 0: ED_FILE_LIMIT
+    struct ed_trace
+        *trace; // told of each system call; NULL: the loop's, if any
 
     // yours to read
     char *data; // size bytes and a NUL; NULL after an error
@@ -107,8 +107,7 @@ int ed_fs_read_file_sync(const char *path, struct ed_file *file);
 int ed_fs_read_file(struct ed_pool *pool, struct ed_fs_request *request,
                     const char *path, ed_fs_fn *done);
 
-/* ---- descriptors -----------------------------------------------------------
- */
+/* ---- descriptors ----------------------------------------------------- */
 
 /*
  * Each is the system call of that name, without EINTR and with -errno. The

@@ -69,7 +69,10 @@ int ed_poller_set(struct ed_poller *poller, struct ed_watch *watch,
                            : EPOLL_CTL_MOD;
     if (epoll_ctl(poller->fd, change, watch->fd, &event) == 0 || !after)
         return 0;
-    return -errno;
+    int err = -errno;
+    if (before)
+        (void)epoll_ctl(poller->fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    return err;
 }
 
 static unsigned happened(uint32_t events)

@@ -31,7 +31,7 @@ enum { BATCH = 256 };
 
 /* Systems disagree about the longest timeout; waking up once a day is allowed.
  */
-static const int64_t longest_wait_s = 24 * 60 * 60;
+static const int64_t longest_wait_s = INT64_C(24) * 60 * 60;
 
 /*
  * One change. Systems differ in the types of these fields; on NetBSD before 10
@@ -127,8 +127,8 @@ static int check_kind(int fd)
 }
 
 /*
- * NetBSD (EBADF) and older macOS (EPIPE) do not let wait for the writing end of
- * a pipe that nobody reads any more.
+ * NetBSD (EBADF) and older macOS (EPIPE) refuse the writing end of a pipe that
+ * nobody reads any more. Elsewhere it counts as ready, so that a write tells.
  */
 static bool is_dead_pipe(int fd, int err)
 {
@@ -141,7 +141,7 @@ static int add_filter(struct ed_poller *poller, struct ed_watch *watch,
     int err = change(poller, watch->fd, filter, EV_ADD, 0, watch);
     if (filter != EVFILT_WRITE || !is_dead_pipe(watch->fd, err))
         return err;
-    // The others report it as ready, and so the next write tells.
+    // Once, not in each turn: there is nothing in the queue that could.
     ed_turn_report(&watch->loop->ready, watch, ED_WRITABLE | ED_ERROR);
     return 0;
 }

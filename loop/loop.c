@@ -114,7 +114,7 @@ void ed_turn_called(struct ed_loop *loop)
     ed_turn_run_ticks(loop);
 }
 
-/* ---- alive, stop, wake --------------------------------------------------- */
+/* ---- alive, stop, wake ----------------------------------------------- */
 
 bool ed_loop_is_alive(const struct ed_loop *loop)
 {
@@ -149,7 +149,7 @@ void ed_loop_wake(struct ed_loop *loop)
     ed_poller_wake(&loop->poller);
 }
 
-/* ---- messages ------------------------------------------------------------ */
+/* ---- messages -------------------------------------------------------- */
 
 void ed_loop_post(struct ed_loop *loop, struct ed_msg *msg, ed_msg_fn *fn)
 {
@@ -175,8 +175,7 @@ static void run_messages(struct ed_loop *loop)
     }
 }
 
-/* ---- waiting ---------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------- */
 
 /* How long the loop may sleep: 0 not at all, negative without end. */
 static int64_t time_to_wait(struct ed_loop *loop, int64_t max_wait_ns)

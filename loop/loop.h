@@ -86,7 +86,7 @@ struct ed_loop {
     int reply_processor; // where the last reply came from
 };
 
-/* ---- the loop ---------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------- */
 
 /* Returns 0, or -errno (-EMFILE, -ENOMEM) with nothing left to destroy. */
 int ed_loop_init(struct ed_loop *loop);
@@ -145,7 +145,7 @@ void ed_loop_update_now(struct ed_loop *loop);
 /* Any thread. A monotonic clock. Not related to the time of day. */
 uint64_t ed_clock_ns(void);
 
-/* ---- timers ------------------------------------------------------------ */
+/* ---- timers ---------------------------------------------------------- */
 
 struct ed_timer;
 
@@ -193,7 +193,7 @@ bool ed_timer_is_active(const struct ed_timer *timer);
 void ed_timer_ref(struct ed_timer *timer);
 void ed_timer_unref(struct ed_timer *timer);
 
-/* ---- hooks: a function called at a certain point of the turn ------------- */
+/* ---- hooks: a function called at a certain point of the turn --------- */
 
 struct ed_hook;
 
@@ -237,7 +237,7 @@ void ed_hook_stop(struct ed_hook *hook);
 
 bool ed_hook_is_active(const struct ed_hook *hook);
 
-/* ---- watches: descriptors ------------------------------------------------ */
+/* ---- watches: descriptors -------------------------------------------- */
 
 enum {
     ED_READABLE = 1, // a read would not block: data, end of file, connection
@@ -295,7 +295,7 @@ bool ed_watch_is_active(const struct ed_watch *watch);
 void ed_watch_ref(struct ed_watch *watch);
 void ed_watch_unref(struct ed_watch *watch);
 
-/* ---- messages ------------------------------------------------------------ */
+/* ---- messages -------------------------------------------------------- */
 
 /*
  * Any thread, not signal handlers. Calls fn on the loop's thread, in the order

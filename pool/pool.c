@@ -4,27 +4,28 @@
  * One lock guards the crew. It is held to move links and counters, never while
  * foreign code runs, a thread is started or a message is posted.
  *
- * A worker is in one of four states:
+ * A worker is in one of these states:
  *
- *     at work    --queue empty-->  lingers (one at a time, ~20 us)
- *        ^                            |
- *        |<---------- a task ---------+--> sleeps (in crew->work)
- *        |<---------- woken ------------------+--> retires, after retire_ns
+ *     at work    --queue empty--> lingers (one at a time, ~50 us)
+ *        ^                           |
+ *        |<--------- a task ---------+--> sleeps (in crew->work)
+ *        |<--------- called -----------------+--> retires, after retire_ns
+ *        |
+ *        +<-- no progress -- on guard (one at a time, while others suffice)
  *
  * Few wake-ups. Waking a thread costs more than most tasks, so one worker at a
- * time is on its way (is_waking): who hands over tasks wakes one unless one is
- * on its way or lingers; and who arrives and finds more than its own task wakes
- * the next. Both do so after unlocking, or the woken one would run into the
+ * time is on its way (is_waking): who hands over tasks calls one unless one is
+ * on its way or lingers; and who arrives and finds more than its own task calls
+ * the next. Both do so after unlocking, or the called one would run into the
  * lock.
  *
- * Shares. To fetch tasks one by one and to hand back results one by one means
- * that loop and workers contend for two locks with every task. Where tasks have
- * been found to be short and many are queued, a worker therefore takes several
- * in one visit and hands them back in one: of n queued tasks every worker's
- * share is n / (2 * workers), so that shares shrink as the queue does and no
- * worker is left with much when the others are done ("guided self-scheduling",
- * C. Polychronopoulos, D. Kuck, 1987). While tasks are not short, or the queue
- * is not long, it is one.
+ * Few workers. Of tasks that have been found to be short, more workers than
+ * processors do not do more, they only contend for the lock. Those that are not
+ * needed sleep. But the next task may be a long one in spite of its
+ * forerunners, and then those behind it must not wait for it: so as long as
+ * tasks are queued and not everybody is at work, one worker stands guard. If in
+ * a millisecond nobody took a task, it goes to work itself, and another one
+ * stands guard.
  *
  * Note "no task is forgotten": a worker sleeps only if, under the lock, the
  * queue is empty; tasks are queued under the same lock, and whoever queues them
@@ -46,10 +47,21 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 16, MOST_SHARED = 16, FEWEST_WORKERS = 4 };
+enum { BATCH = 16, FEWEST_WORKERS = 4 };
 
-/* Tasks that take less than this on average are short. */
+/* Tasks that take less than this on average are short, or tiny. */
 static const uint64_t short_ns = 10 * ED_US;
+static const uint64_t tiny_ns = ED_US;
+
+/* Of tiny tasks, one in so many is measured; a look at the clock costs as much.
+ */
+enum { MEASURE_ONE_IN = 8 };
+
+/* How long a guard lets nothing happen. */
+static const struct timespec guard_time = {.tv_nsec = 1000 * 1000};
+
+/* Ten years: longer, and the time of day at its end might not be a time. */
+static const uint64_t longest_retire_ns = 10 * 365 * 86400 * ED_S;
 
 static const uint64_t default_retire_ns = 10 * ED_S;
 
@@ -59,19 +71,22 @@ struct ed_crew {
     pthread_cond_t quiet; // a pool has no task running, or no worker is left
     struct ed_list queue; // tasks, oldest first
     size_t queued;        // how many
-    bool has_work;        // the queue is not empty; read without the lock, too
+    uint64_t taken;       // how many were, ever
+    uint64_t task_ns;     // what a task takes, smoothed
+    bool has_work;        // queued > 0; read without the lock, too
     bool is_waking;       // a worker has been called and has not arrived
     bool is_lingering;    // a worker looks for work
+    bool is_guarded;      // a worker stands guard
     bool is_closing;
-    unsigned workers; // threads that are there or being started
-    unsigned sleeping;
-    unsigned started; // threads ever; numbers them
+    bool never_linger;
+    unsigned workers;  // threads that are there or being started
+    unsigned sleeping; // in work; not the guard
+    unsigned started;  // threads ever; numbers them
     unsigned most_workers;
+    unsigned processors;
     unsigned pools;
     uint64_t retire_ns;
-    bool never_linger;
     struct ed_linger linger;
-    uint64_t task_ns;     // what a task takes, smoothed
     int submit_processor; // where tasks came from last
     bool has_retired;     // somebody has left and is not yet joined:
     pthread_t retired;
@@ -82,7 +97,7 @@ enum call { CALL_NOBODY, CALL_SLEEPER, CALL_NEW_WORKER };
 
 static void *work(void *crew);
 
-/* ---- tasks --------------------------------------------------------------- */
+/* ---- tasks ----------------------------------------------------------- */
 
 /* On the loop's thread. The pool may be gone by now. */
 static void finish(struct ed_msg *msg)
@@ -95,18 +110,12 @@ static void finish(struct ed_msg *msg)
     task->done(task);
 }
 
-static void prepare_post(struct ed_task *task, int error)
-{
-    task->error = error;
-    task->msg.fn = finish;
-    ed_trace_tell(task->loop->trace, ED_TRACE_POST, task, NULL, error);
-}
-
 /* Any thread. From here on the task is the loop's. */
 static void post(struct ed_task *task, int error)
 {
-    prepare_post(task, error);
-    ed_loop_post_list(task->loop, &task->msg, &task->msg);
+    task->error = error;
+    ed_trace_tell(task->loop->trace, ED_TRACE_POST, task, NULL, error);
+    ed_loop_post(task->loop, &task->msg, finish);
 }
 
 static struct ed_task *task_of(struct ed_list *link)
@@ -114,15 +123,7 @@ static struct ed_task *task_of(struct ed_list *link)
     return ED_CONTAINER_OF(link, struct ed_task, link);
 }
 
-static void post_all(struct ed_list *tasks, int error)
-{
-    struct ed_list *link;
-    while ((link = ed_list_pop(tasks)))
-        post(task_of(link), error);
-}
-
-/* ---- the crew ---------------------------------------------------------------
- */
+/* ---- the crew -------------------------------------------------------- */
 
 /* Locked. To be called whenever the queue has changed. */
 static void note_work(struct ed_crew *crew)
@@ -138,14 +139,35 @@ static struct ed_task *take_task(struct ed_crew *crew)
     struct ed_task *task = task_of(ed_list_pop(&crew->queue));
     task->place = ED_TASK_TAKEN;
     crew->queued--;
+    crew->taken++;
     note_work(crew);
     return task;
+}
+
+/* Locked. How many workers can be of use at once, as tasks have been lately. */
+static unsigned useful_workers(const struct ed_crew *crew)
+{
+    if (crew->task_ns >= short_ns)
+        return crew->most_workers;
+    // With tiny tasks the loop has as much to do as a worker.
+    if (crew->task_ns < tiny_ns && crew->processors > 1)
+        return crew->processors - 1;
+    return crew->processors;
+}
+
+/* Locked. The workers that are at work or on their way. */
+static unsigned busy_workers(const struct ed_crew *crew)
+{
+    return crew->workers - crew->sleeping - crew->is_guarded;
 }
 
 /* Locked. Who is to be called for what is in the queue. */
 static enum call whom_to_call(struct ed_crew *crew)
 {
     if (!crew->queued || crew->is_waking || crew->is_lingering)
+        return CALL_NOBODY;
+    // The next one would have to stand guard.
+    if (crew->is_guarded && busy_workers(crew) >= useful_workers(crew))
         return CALL_NOBODY;
     if (crew->sleeping) {
         crew->is_waking = true;
@@ -157,6 +179,17 @@ static enum call whom_to_call(struct ed_crew *crew)
         return CALL_NEW_WORKER;
     }
     return CALL_NOBODY;
+}
+
+/*
+ * Locked. A task of the pool has been posted. Until then the pool, and with it
+ * the loop posted to, may not be destroyed.
+ */
+static void leave_pool(struct ed_pool *pool)
+{
+    pool->running--;
+    if (!pool->running)
+        pthread_cond_broadcast(&pool->crew->quiet);
 }
 
 /* Signals are for the program's own threads. Returns 0, or an error number. */
@@ -176,18 +209,24 @@ static void start_worker(struct ed_crew *crew)
     if (start_thread(crew) == 0)
         return;
 
-    struct ed_list hopeless;
-    ed_list_init(&hopeless);
     ed_spin_lock(&crew->lock);
-    crew->is_waking = false;
     crew->workers--;
-    if (!crew->workers) {
-        while (crew->queued)
-            ed_list_append(&hopeless, &take_task(crew)->link);
-        pthread_cond_broadcast(&crew->quiet);
+    // Others relied on the one that does not come, and those that were at work
+    // may have gone to sleep meanwhile.
+    crew->is_waking = crew->queued && crew->sleeping;
+    if (crew->is_waking)
+        pthread_cond_signal(&crew->work);
+    while (!crew->workers && crew->queued) {
+        struct ed_task *task = take_task(crew);
+        struct ed_pool *pool = task->pool;
+        pool->running++;
+        pthread_mutex_unlock(&crew->lock);
+        post(task, -EAGAIN);
+        ed_spin_lock(&crew->lock);
+        leave_pool(pool);
     }
+    pthread_cond_broadcast(&crew->quiet);
     pthread_mutex_unlock(&crew->lock);
-    post_all(&hopeless, -EAGAIN);
 }
 
 /* Unlocked. */
@@ -236,60 +275,34 @@ static bool sleep_for_work(struct ed_crew *crew)
     return crew->queued || err != ETIMEDOUT;
 }
 
-/* Locked. How many of the queued tasks a worker takes in one visit. */
-static size_t share_size(const struct ed_crew *crew)
+/* Locked, and unlocked meanwhile. Returns whether nobody took a task. */
+static bool stand_guard(struct ed_crew *crew)
 {
-    if (crew->task_ns >= short_ns)
-        return 1;
-    size_t size = crew->queued / (2 * (size_t)crew->most_workers);
-    if (size > MOST_SHARED)
-        return MOST_SHARED;
-    return size ? size : 1;
+    uint64_t taken = crew->taken;
+    crew->is_guarded = true;
+    pthread_mutex_unlock(&crew->lock);
+    // Not in crew->work: this must not depend on the time of day.
+    nanosleep(&guard_time, NULL);
+    ed_spin_lock(&crew->lock);
+    crew->is_guarded = false;
+    return crew->taken == taken;
 }
 
-/*
- * Locked, and unlocked meanwhile. Waits for tasks and moves some, all of one
- * pool, to share. Returns how many; 0 when the worker is to leave.
- */
-static unsigned next_share(struct ed_crew *crew, struct ed_list *share)
+/* Locked, and unlocked meanwhile. Returns NULL when the worker is to leave. */
+static struct ed_task *next_task(struct ed_crew *crew)
 {
     if (!crew->queued)
         look_for_work(crew);
-    while (!crew->queued)
-        if (crew->is_closing || !sleep_for_work(crew))
-            return 0;
-
-    size_t most = share_size(crew);
-    struct ed_pool *pool = task_of(crew->queue.next)->pool;
-    unsigned count = 0;
-    while (count < most && crew->queued &&
-           task_of(crew->queue.next)->pool == pool) {
-        ed_list_append(share, &take_task(crew)->link);
-        count++;
+    bool is_alarmed = false;
+    for (;;) {
+        bool is_needed = busy_workers(crew) <= useful_workers(crew);
+        if (crew->queued && (is_needed || is_alarmed))
+            return take_task(crew);
+        if (crew->queued && !crew->is_guarded)
+            is_alarmed = stand_guard(crew);
+        else if (crew->is_closing || !sleep_for_work(crew))
+            return NULL;
     }
-    pool->running += count;
-    return count;
-}
-
-/* Unlocked. Afterwards the tasks are the loop's. */
-static void run_share(struct ed_list *share, unsigned worker)
-{
-    struct ed_loop *loop = task_of(share->next)->loop;
-    struct ed_msg *first = NULL, *last = NULL;
-    struct ed_list *link;
-    while ((link = ed_list_pop(share))) {
-        struct ed_task *task = task_of(link);
-        ed_trace_tell(loop->trace, ED_TRACE_TAKE, task, NULL, worker);
-        task->run(task);
-        task->processor = ed_poller_processor();
-        prepare_post(task, 0);
-        if (last)
-            last->next = &task->msg;
-        else
-            first = &task->msg;
-        last = &task->msg;
-    }
-    ed_loop_post_list(loop, first, last);
 }
 
 /* Locked at first. */
@@ -315,24 +328,27 @@ static void *work(void *argument)
     crew->is_waking = false;
     unsigned number = ++crew->started;
 
-    struct ed_list share;
-    ed_list_init(&share);
-    unsigned count;
-    while ((count = next_share(crew, &share))) {
-        struct ed_pool *pool = task_of(share.next)->pool;
+    struct ed_task *task;
+    while ((task = next_task(crew))) {
+        struct ed_pool *pool = task->pool;
+        pool->running++;
+        bool is_measured =
+            crew->task_ns >= tiny_ns || crew->taken % MEASURE_ONE_IN == 0;
         enum call call = whom_to_call(crew);
         pthread_mutex_unlock(&crew->lock);
         make_call(crew, call);
 
-        uint64_t begin_ns = ed_clock_ns();
-        run_share(&share, number);
-        uint64_t each_ns = (ed_clock_ns() - begin_ns) / count;
+        ed_trace_tell(task->loop->trace, ED_TRACE_TAKE, task, NULL, number);
+        uint64_t begin_ns = is_measured ? ed_clock_ns() : 0;
+        task->run(task);
+        uint64_t took_ns = is_measured ? ed_clock_ns() - begin_ns : 0;
+        task->processor = ed_poller_processor();
+        post(task, 0);
 
         ed_spin_lock(&crew->lock);
-        crew->task_ns = (7 * crew->task_ns + each_ns) / 8;
-        pool->running -= count;
-        if (!pool->running)
-            pthread_cond_broadcast(&crew->quiet);
+        if (is_measured)
+            crew->task_ns = (7 * crew->task_ns + took_ns) / 8;
+        leave_pool(pool);
     }
     retire(crew);
     return NULL;
@@ -357,6 +373,7 @@ static int create_crew(const struct ed_pool_options *options,
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     ed_list_init(&crew->queue);
     crew->submit_processor = -1;
+    crew->processors = processors > 1 ? (unsigned)processors : 1;
     crew->task_ns = 10 * short_ns; // to be shown otherwise
     crew->most_workers = options->workers;
     if (!crew->most_workers)
@@ -364,6 +381,8 @@ static int create_crew(const struct ed_pool_options *options,
             processors > FEWEST_WORKERS ? (unsigned)processors : FEWEST_WORKERS;
     crew->retire_ns =
         options->retire_ns ? options->retire_ns : default_retire_ns;
+    if (crew->retire_ns > longest_retire_ns)
+        crew->retire_ns = longest_retire_ns;
     crew->never_linger = options->never_linger || processors == 1;
     *created = crew;
     return 0;
@@ -395,7 +414,7 @@ static void free_crew(struct ed_crew *crew)
     free(crew);
 }
 
-/* ---- the pool ------------------------------------------------------------ */
+/* ---- the pool -------------------------------------------------------- */
 
 static void open_pool(struct ed_pool *pool, struct ed_loop *loop,
                       struct ed_crew *crew, size_t request_limit)
@@ -561,7 +580,9 @@ void ed_pool_destroy(struct ed_pool *pool)
     bool is_last = --crew->pools == 0;
     pthread_mutex_unlock(&crew->lock);
 
-    post_all(&mine, -ECANCELED);
+    struct ed_list *link;
+    while ((link = ed_list_pop(&mine)))
+        post(task_of(link), -ECANCELED);
     pool->loop->linger_requests = 0;
     if (is_last)
         free_crew(crew);

@@ -86,8 +86,7 @@ static pthread_mutex_t events_lock = PTHREAD_MUTEX_INITIALIZER;
 static volatile sig_atomic_t is_interrupted;
 static volatile sig_atomic_t is_reading_sync;
 
-/* ---- what happens ----------------------------------------------------------
- */
+/* ---- what happens ---------------------------------------------------- */
 
 static void note(struct reading *reading, enum place place, const char *name,
                  int64_t value)
@@ -151,8 +150,7 @@ static uint64_t checksum(const char *data, size_t size)
     return sum;
 }
 
-/* ---- the two forms ---------------------------------------------------------
- */
+/* ---- the two forms --------------------------------------------------- */
 
 static void finish(struct reading *reading, int64_t result)
 {
@@ -189,7 +187,6 @@ static void read_async(struct job *job)
 {
     struct reading *reading = &job->async;
     uint64_t begin_ns = ed_clock_ns();
-    reading->request.file.trace = &trace;
     int err = ed_fs_read_file(&pool, &reading->request, job->path, on_read);
     note(reading, MAIN_THREAD, "free for other things", 0);
     reading->kept_ns = ed_clock_ns() - begin_ns;
@@ -235,8 +232,7 @@ static void on_tick(struct ed_timer *timer)
         ed_loop_stop(&loop);
 }
 
-/* ---- the report -------------------------------------------------------------
- */
+/* ---- the report ------------------------------------------------------ */
 
 static double us(uint64_t ns)
 {
