@@ -74,7 +74,7 @@ static struct ed_fs_request *request_of(struct ed_task *task)
     return ED_CONTAINER_OF(task, struct ed_fs_request, task);
 }
 
-static void finish(struct ed_task *task)
+static void finish_request(struct ed_task *task)
 {
     struct ed_fs_request *request = request_of(task);
     if (task->error)
@@ -86,7 +86,7 @@ static int submit(struct ed_pool *pool, struct ed_fs_request *request,
                   ed_task_fn *run, ed_fs_fn *done)
 {
     request->done = done;
-    return ed_task_submit(pool, &request->task, run, finish);
+    return ed_task_submit(pool, &request->task, run, finish_request);
 }
 
 static void run_read_file(struct ed_task *task)

@@ -20,7 +20,7 @@
 #include "loop/turn.h"
 
 /* Events taken in one wait; what is left comes with the next. */
-enum { BATCH = 256 };
+enum { MOST_EVENTS = 256 };
 
 int ed_poller_init(struct ed_poller *poller)
 {
@@ -30,6 +30,7 @@ int ed_poller_init(struct ed_poller *poller)
         return -errno;
     poller->wake[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     poller->wake[1] = -1;
+    poller->lacks_precision = false;
     if (poller->wake[0] < 0) {
         err = -errno;
         goto close_epoll;
@@ -90,32 +91,35 @@ static unsigned happened(uint32_t events)
     return what;
 }
 
-static int wait_precisely(int fd, struct epoll_event *events,
+static int wait_precisely(struct ed_poller *poller, struct epoll_event *events,
                           const struct timespec *timeout)
 {
-    int n = epoll_pwait2(fd, events, BATCH, timeout, NULL);
-    if (n >= 0 || (errno != ENOSYS && errno != EPERM))
-        return n;
-
-    struct pollfd epoll = {.fd = fd, .events = POLLIN};
+    if (!poller->lacks_precision) {
+        int n = epoll_pwait2(poller->fd, events, MOST_EVENTS, timeout, NULL);
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+            return n;
+        poller->lacks_precision = true;
+    }
+    struct pollfd epoll = {.fd = poller->fd, .events = POLLIN};
     if (ppoll(&epoll, 1, timeout, NULL) < 0)
         return -1;
-    return epoll_wait(fd, events, BATCH, 0);
+    return epoll_wait(poller->fd, events, MOST_EVENTS, 0);
 }
 
 int ed_poller_wait(struct ed_poller *poller, int64_t timeout_ns,
                    struct ed_list *ready)
 {
-    struct epoll_event events[BATCH];
+    struct epoll_event events[MOST_EVENTS];
     int n;
     if (timeout_ns <= 0) {
-        n = epoll_wait(poller->fd, events, BATCH, timeout_ns < 0 ? -1 : 0);
+        n = epoll_wait(poller->fd, events, MOST_EVENTS,
+                       timeout_ns < 0 ? -1 : 0);
     } else {
         struct timespec timeout = {
             .tv_sec = (time_t)((uint64_t)timeout_ns / ED_S),
             .tv_nsec = (long)((uint64_t)timeout_ns % ED_S),
         };
-        n = wait_precisely(poller->fd, events, &timeout);
+        n = wait_precisely(poller, events, &timeout);
     }
     if (n < 0)
         return errno == EINTR ? 0 : -errno;

@@ -17,8 +17,8 @@ static struct ed_hook *hook_of(struct ed_list *link)
     return ED_CONTAINER_OF(link, struct ed_hook, link);
 }
 
-static void start(struct ed_loop *loop, struct ed_hook *hook, ed_hook_fn *fn,
-                  struct ed_list *list, bool keeps_alive)
+static void start_hook(struct ed_loop *loop, struct ed_hook *hook,
+                       ed_hook_fn *fn, struct ed_list *list, bool keeps_alive)
 {
     ed_hook_stop(hook);
     hook->loop = loop;
@@ -30,23 +30,23 @@ static void start(struct ed_loop *loop, struct ed_hook *hook, ed_hook_fn *fn,
 
 void ed_hook_tick(struct ed_loop *loop, struct ed_hook *hook, ed_hook_fn *fn)
 {
-    start(loop, hook, fn, &loop->ticks, true);
+    start_hook(loop, hook, fn, &loop->ticks, true);
 }
 
 void ed_hook_immediate(struct ed_loop *loop, struct ed_hook *hook,
                        ed_hook_fn *fn)
 {
-    start(loop, hook, fn, &loop->immediates, true);
+    start_hook(loop, hook, fn, &loop->immediates, true);
 }
 
 void ed_hook_prepare(struct ed_loop *loop, struct ed_hook *hook, ed_hook_fn *fn)
 {
-    start(loop, hook, fn, &loop->prepares, false);
+    start_hook(loop, hook, fn, &loop->prepares, false);
 }
 
 void ed_hook_idle(struct ed_loop *loop, struct ed_hook *hook, ed_hook_fn *fn)
 {
-    start(loop, hook, fn, &loop->idles, false);
+    start_hook(loop, hook, fn, &loop->idles, false);
 }
 
 void ed_hook_stop(struct ed_hook *hook)
@@ -107,12 +107,12 @@ void ed_turn_run_prepares(struct ed_loop *loop)
     run_lasting(loop, &loop->prepares);
 }
 
-void ed_turn_run_idles(struct ed_loop *loop)
+void ed_turn_run_idles(struct ed_loop *loop, int64_t wait_ns)
 {
+    uint64_t slice_ns = idle_slice_ns;
+    if (wait_ns >= 0 && (uint64_t)wait_ns < slice_ns)
+        slice_ns = (uint64_t)wait_ns;
     ed_loop_update_now(loop);
-    uint64_t next_ns = ed_wheel_next(&loop->wheel);
-    loop->idle_until_ns = loop->now_ns + idle_slice_ns;
-    if (next_ns < loop->idle_until_ns)
-        loop->idle_until_ns = next_ns;
+    loop->idle_until_ns = loop->now_ns + slice_ns;
     run_lasting(loop, &loop->idles);
 }

@@ -27,7 +27,7 @@
 #include "loop/turn.h"
 
 /* Events taken in one wait; what is left comes with the next. */
-enum { BATCH = 256 };
+enum { MOST_EVENTS = 256 };
 
 /* Systems disagree about the longest timeout; waking up once a day is allowed.
  */
@@ -206,7 +206,7 @@ static unsigned happened(const struct kevent *event)
 int ed_poller_wait(struct ed_poller *poller, int64_t timeout_ns,
                    struct ed_list *ready)
 {
-    struct kevent events[BATCH];
+    struct kevent events[MOST_EVENTS];
     struct timespec timeout = {0};
     if (timeout_ns > 0) {
         timeout.tv_sec = (time_t)((uint64_t)timeout_ns / ED_S);
@@ -214,7 +214,7 @@ int ed_poller_wait(struct ed_poller *poller, int64_t timeout_ns,
         if (timeout.tv_sec > longest_wait_s)
             timeout.tv_sec = longest_wait_s;
     }
-    int n = kevent(poller->fd, NULL, 0, events, BATCH,
+    int n = kevent(poller->fd, NULL, 0, events, MOST_EVENTS,
                    timeout_ns < 0 ? NULL : &timeout);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;

@@ -61,7 +61,9 @@ static inline struct ed_list *ed_list_pop(struct ed_list *head)
         return NULL;
 
     struct ed_list *first = head->next;
-    ed_list_remove(first);
+    head->next = first->next;
+    head->next->prev = head;
+    first->next = NULL;
     return first;
 }
 

@@ -237,16 +237,16 @@ static int wait_for_events(struct ed_loop *loop, int64_t max_wait_ns)
     loop->unpolled = 0;
 
     bool is_idle = wait_ns != 0 && !ed_list_is_empty(&loop->idles);
-    if (wait_ns != 0 && (is_idle || !ed_queue_fall_asleep(&loop->queue)))
-        wait_ns = 0;
-    int err = ed_poller_wait(&loop->poller, wait_ns, &loop->ready);
-    if (wait_ns != 0) {
+    bool sleeps =
+        wait_ns != 0 && !is_idle && ed_queue_fall_asleep(&loop->queue);
+    int err = ed_poller_wait(&loop->poller, sleeps ? wait_ns : 0, &loop->ready);
+    if (sleeps) {
         ed_queue_wake_up(&loop->queue);
         ed_loop_update_now(loop);
     }
-    if (is_idle && ed_list_is_empty(&loop->ready) &&
+    if (is_idle && !err && ed_list_is_empty(&loop->ready) &&
         ed_queue_is_empty(&loop->queue))
-        ed_turn_run_idles(loop);
+        ed_turn_run_idles(loop, wait_ns);
     return err;
 }
 

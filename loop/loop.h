@@ -109,7 +109,7 @@ int ed_loop_run(struct ed_loop *loop);
 /*
  * Takes one turn, in which it waits at most max_wait_ns (0: not at all,
  * negative: as long as it takes). Returns 1 if something is left, 0 if not, or
- * -errno.
+ * -errno. A stop ends the wait, and is forgotten when the turn is over.
  */
 int ed_loop_run_once(struct ed_loop *loop, int64_t max_wait_ns);
 
@@ -269,12 +269,15 @@ struct ed_watch {
 /*
  * Calls fn in each turn in which fd is ready for what interest asks for
  * (ED_READABLE, ED_WRITABLE, both, or 0 for nothing yet). Hang-up and error are
- * told with either, asked for or not; they are hints, what read() and write()
- * return decides. A descriptor has one watch on a loop; dup() makes more.
+ * told as far as the system tells them to who asks for that; they are hints,
+ * what read() and write() return decides. A descriptor has one watch on a loop;
+ * dup() makes more.
  *
  * Returns 0, or -errno with nothing started: -EBADF; -EPERM for what cannot be
  * waited for (regular files, directories: always ready, use fs); -EEXIST if it
- * is watched already (told by epoll only); -ENOMEM, -ENOSPC.
+ * is watched already (told by epoll only); -ENOMEM, -ENOSPC. The system is
+ * first told of the descriptor, and so finds fault with it, when there is an
+ * interest.
  */
 int ed_watch_start(struct ed_loop *loop, struct ed_watch *watch, int fd,
                    unsigned interest, ed_watch_fn *fn);

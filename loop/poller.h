@@ -7,6 +7,7 @@
 #ifndef EDDY_LOOP_POLLER_H
 #define EDDY_LOOP_POLLER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "loop/list.h"
@@ -16,6 +17,7 @@ struct ed_watch;
 struct ed_poller {
     int fd;      // the epoll or kqueue descriptor
     int wake[2]; // what wakes it: read end, write end; -1 where not needed
+    bool lacks_precision; // of waits: the system has refused the call for that
 };
 
 /* Returns 0, or -errno with nothing left to destroy. */

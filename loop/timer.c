@@ -26,8 +26,8 @@ static void activate(struct ed_timer *timer, uint64_t deadline_ns)
     timer->loop->alive += !timer->is_unref;
 }
 
-static void start(struct ed_loop *loop, struct ed_timer *timer,
-                  uint64_t interval_ns, bool repeats, ed_timer_fn *fn)
+static void start_timer(struct ed_loop *loop, struct ed_timer *timer,
+                        uint64_t interval_ns, bool repeats, ed_timer_fn *fn)
 {
     ed_timer_stop(timer);
     timer->loop = loop;
@@ -40,20 +40,21 @@ static void start(struct ed_loop *loop, struct ed_timer *timer,
 void ed_timer_start(struct ed_loop *loop, struct ed_timer *timer,
                     uint64_t delay_ns, ed_timer_fn *fn)
 {
-    start(loop, timer, delay_ns, false, fn);
+    start_timer(loop, timer, delay_ns, false, fn);
 }
 
 void ed_timer_repeat(struct ed_loop *loop, struct ed_timer *timer,
                      uint64_t period_ns, ed_timer_fn *fn)
 {
     assert(period_ns > 0);
-    start(loop, timer, period_ns, true, fn);
+    start_timer(loop, timer, period_ns, true, fn);
 }
 
 void ed_timer_again(struct ed_timer *timer)
 {
     assert(timer->loop);
-    start(timer->loop, timer, timer->interval_ns, timer->repeats, timer->fn);
+    start_timer(timer->loop, timer, timer->interval_ns, timer->repeats,
+                timer->fn);
 }
 
 void ed_timer_stop(struct ed_timer *timer)
@@ -70,7 +71,7 @@ bool ed_timer_is_active(const struct ed_timer *timer)
     return ed_list_is_linked(&timer->node.link);
 }
 
-static void set_unref(struct ed_timer *timer, bool is_unref)
+static void set_timer_unref(struct ed_timer *timer, bool is_unref)
 {
     if (ed_timer_is_active(timer)) {
         timer->loop->alive += timer->is_unref;
@@ -81,12 +82,12 @@ static void set_unref(struct ed_timer *timer, bool is_unref)
 
 void ed_timer_ref(struct ed_timer *timer)
 {
-    set_unref(timer, false);
+    set_timer_unref(timer, false);
 }
 
 void ed_timer_unref(struct ed_timer *timer)
 {
-    set_unref(timer, true);
+    set_timer_unref(timer, true);
 }
 
 /* The first deadline after now that is a whole number of periods away. */

@@ -76,7 +76,7 @@ bool ed_watch_is_active(const struct ed_watch *watch)
     return watch->is_active;
 }
 
-static void set_unref(struct ed_watch *watch, bool is_unref)
+static void set_watch_unref(struct ed_watch *watch, bool is_unref)
 {
     if (watch->is_active) {
         watch->loop->alive += watch->is_unref;
@@ -87,12 +87,12 @@ static void set_unref(struct ed_watch *watch, bool is_unref)
 
 void ed_watch_ref(struct ed_watch *watch)
 {
-    set_unref(watch, false);
+    set_watch_unref(watch, false);
 }
 
 void ed_watch_unref(struct ed_watch *watch)
 {
-    set_unref(watch, true);
+    set_watch_unref(watch, true);
 }
 
 void ed_turn_tell_changes(struct ed_loop *loop)

@@ -95,12 +95,12 @@ struct ed_crew {
 /* What to do, once unlocked, so that a queued task finds a worker. */
 enum call { CALL_NOBODY, CALL_SLEEPER, CALL_NEW_WORKER };
 
-static void *work(void *crew);
+static void *work(void *argument);
 
 /* ---- tasks ----------------------------------------------------------- */
 
 /* On the loop's thread. The pool may be gone by now. */
-static void finish(struct ed_msg *msg)
+static void finish_task(struct ed_msg *msg)
 {
     struct ed_task *task = ED_CONTAINER_OF(msg, struct ed_task, msg);
     task->pool = NULL;
@@ -115,7 +115,7 @@ static void post(struct ed_task *task, int error)
 {
     task->error = error;
     ed_trace_tell(task->loop->trace, ED_TRACE_POST, task, NULL, error);
-    ed_loop_post(task->loop, &task->msg, finish);
+    ed_loop_post(task->loop, &task->msg, finish_task);
 }
 
 static struct ed_task *task_of(struct ed_list *link)
@@ -354,15 +354,12 @@ static void *work(void *argument)
     return NULL;
 }
 
-static int create_crew(const struct ed_pool_options *options,
-                       struct ed_crew **created)
+static int init_crew(struct ed_crew *crew,
+                     const struct ed_pool_options *options)
 {
-    struct ed_crew *crew = calloc(1, sizeof *crew);
-    if (!crew)
-        return -ENOMEM;
     int err = pthread_mutex_init(&crew->lock, NULL);
     if (err)
-        goto free_crew;
+        return -err;
     err = pthread_cond_init(&crew->work, NULL);
     if (err)
         goto destroy_lock;
@@ -373,26 +370,24 @@ static int create_crew(const struct ed_pool_options *options,
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     ed_list_init(&crew->queue);
     crew->submit_processor = -1;
-    crew->processors = processors > 1 ? (unsigned)processors : 1;
     crew->task_ns = 10 * short_ns; // to be shown otherwise
+    crew->processors = processors > 1 ? (unsigned)processors : 1;
     crew->most_workers = options->workers;
     if (!crew->most_workers)
-        crew->most_workers =
-            processors > FEWEST_WORKERS ? (unsigned)processors : FEWEST_WORKERS;
+        crew->most_workers = crew->processors > FEWEST_WORKERS
+                                 ? crew->processors
+                                 : FEWEST_WORKERS;
     crew->retire_ns =
         options->retire_ns ? options->retire_ns : default_retire_ns;
     if (crew->retire_ns > longest_retire_ns)
         crew->retire_ns = longest_retire_ns;
-    crew->never_linger = options->never_linger || processors == 1;
-    *created = crew;
+    crew->never_linger = options->never_linger || crew->processors == 1;
     return 0;
 
 destroy_work:
     pthread_cond_destroy(&crew->work);
 destroy_lock:
     pthread_mutex_destroy(&crew->lock);
-free_crew:
-    free(crew);
     return -err;
 }
 
@@ -438,10 +433,14 @@ int ed_pool_init(struct ed_pool *pool, struct ed_loop *loop,
     if (!options)
         options = &defaults;
 
-    struct ed_crew *crew;
-    int err = create_crew(options, &crew);
-    if (err)
+    struct ed_crew *crew = calloc(1, sizeof *crew);
+    if (!crew)
+        return -ENOMEM;
+    int err = init_crew(crew, options);
+    if (err) {
+        free(crew);
         return err;
+    }
     open_pool(pool, loop, crew, options->request_limit);
     return 0;
 }

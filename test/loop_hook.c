@@ -418,6 +418,26 @@ static void an_idle_hook_is_not_called_while_there_is_something_to_do(void)
     ed_loop_destroy(&loop);
 }
 
+static void post_from_prepare(struct ed_hook *hook)
+{
+    ed_hook_stop(hook);
+    ed_loop_post(&loop, &all.msgs[0], tell_message);
+}
+
+static void an_idle_hook_is_not_called_while_a_message_waits(void)
+{
+    struct probe idle = {0};
+    begin();
+    ed_hook_idle(&loop, &idle.hook, note_and_stop);
+    ed_hook_prepare(&loop, &all.prepares[0], post_from_prepare);
+    take_turn();
+    CHECK_EQ(idle.calls, 0);
+    take_turn();
+    CHECK_EQ(idle.calls, 1);
+    CHECK_STR(told, "message >tick");
+    ed_loop_destroy(&loop);
+}
+
 static void idle_until_5(struct ed_hook *hook)
 {
     note(hook);
@@ -773,6 +793,7 @@ TESTS(TEST(a_turn_has_its_order_and_ticks_come_after_each_callback),
       TEST(a_prepare_hook_is_called_in_each_turn_once),
       TEST(a_prepare_hook_started_by_one_begins_in_the_next_turn),
       TEST(an_idle_hook_is_not_called_while_there_is_something_to_do),
+      TEST(an_idle_hook_is_not_called_while_a_message_waits),
       TEST(a_loop_turns_until_no_idle_hook_is_left_and_then_sleeps),
       TEST(a_loop_that_may_not_wait_has_no_time_for_idle_hooks),
       TEST(an_idle_hook_has_until_the_next_timer),

@@ -65,6 +65,24 @@ static void messages_run_in_the_order_posted(void)
     ed_loop_destroy(&loop);
 }
 
+static void a_list_is_posted_at_once_and_in_order(void)
+{
+    struct numbered messages[12];
+    begin();
+    for (int i = 0; i < 12; i++) {
+        messages[i].number = i;
+        messages[i].msg.fn = check_number;
+        messages[i].msg.next = i < 11 ? &messages[i + 1].msg : NULL;
+    }
+    // A list may be a part of a longer one.
+    ed_loop_post_list(&loop, &messages[0].msg, &messages[4].msg);
+    ed_loop_post_list(&loop, &messages[5].msg, &messages[5].msg);
+    ed_loop_post_list(&loop, &messages[6].msg, &messages[11].msg);
+    CHECK_EQ(ed_loop_run(&loop), 0);
+    CHECK_EQ(calls, 12);
+    ed_loop_destroy(&loop);
+}
+
 static void a_message_waits_until_the_loop_runs(void)
 {
     struct ed_msg first, second;
@@ -331,6 +349,7 @@ static void a_message_may_travel_between_the_loops_of_two_threads(void)
 }
 
 TESTS(TEST(messages_run_in_the_order_posted),
+      TEST(a_list_is_posted_at_once_and_in_order),
       TEST(a_message_waits_until_the_loop_runs),
       TEST(a_message_may_be_freed_in_its_function),
       TEST(a_message_posted_again_by_itself_runs_in_the_next_turn),

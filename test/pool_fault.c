@@ -24,8 +24,8 @@ int __real_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock);
 int __real_pthread_cond_timedwait(pthread_cond_t *condition,
                                   pthread_mutex_t *lock,
                                   const struct timespec *end);
-void __real_ed_loop_post_list(struct ed_loop *to, struct ed_msg *first,
-                              struct ed_msg *last);
+void __real_ed_loop_post(struct ed_loop *to, struct ed_msg *msg, ed_msg_fn *fn);
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
@@ -43,8 +43,8 @@ int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *condition,
                                   pthread_mutex_t *lock,
                                   const struct timespec *end);
-void __wrap_ed_loop_post_list(struct ed_loop *to, struct ed_msg *first,
-                              struct ed_msg *last);
+void __wrap_ed_loop_post(struct ed_loop *to, struct ed_msg *msg, ed_msg_fn *fn);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
@@ -97,6 +97,7 @@ static void (*before_thread_fails)(void);
 static struct gate *opened_by_wait; // as destroy begins to wait for a task
 static struct ed_loop *slow_loop;   // posting to it takes until returns opens
 static struct gate returns;
+static int guards;          // how often a worker stood guard
 static int64_t sleep_end_s; // until when a worker would sleep
 
 static int add(int *number, int by)
@@ -168,13 +169,18 @@ int __wrap_pthread_cond_timedwait(pthread_cond_t *condition,
     return __real_pthread_cond_timedwait(condition, lock, end);
 }
 
-void __wrap_ed_loop_post_list(struct ed_loop *to, struct ed_msg *first,
-                              struct ed_msg *last)
+void __wrap_ed_loop_post(struct ed_loop *to, struct ed_msg *msg, ed_msg_fn *fn)
 {
     bool is_slow = to == __atomic_load_n(&slow_loop, __ATOMIC_SEQ_CST);
-    __real_ed_loop_post_list(to, first, last);
+    __real_ed_loop_post(to, msg, fn);
     if (is_slow)
         gate_pass(&returns);
+}
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    add(&guards, 1);
+    return __real_nanosleep(time, left);
 }
 
 static void *note_memory(void *got)
@@ -599,6 +605,42 @@ static void destroy_cancels_all_that_is_queued_behind_a_running_task(void)
     end();
 }
 
+/*
+ * Of tiny tasks few workers take any, and one stands guard lest they all be
+ * held up. Once it has seen that they are, others do the work: not one task for
+ * each guard, which would make a pool a thousand times slower.
+ */
+static void one_guard_sees_that_a_task_blocks_not_each_task_anew(void)
+{
+    enum { COUNT = 1000 };
+    static struct job jobs[COUNT];
+    struct job tiny = {0}, blocker = {0};
+    memset(jobs, 0, sizeof jobs);
+    begin(&(struct ed_pool_options){.workers = 4});
+    for (int i = 0; i < 2 * COUNT; i++) {
+        CHECK_EQ(submit(&tiny), 0);
+        ed_loop_run(&loop);
+    }
+    submit_held(&blocker);
+    __atomic_store_n(&guards, 0, __ATOMIC_SEQ_CST);
+    for (int i = 0; i < COUNT; i++)
+        CHECK_EQ(submit(&jobs[i]), 0);
+    for (int dones = 0; dones < COUNT;) {
+        ed_loop_run_once(&loop, ED_MS);
+        dones = 0;
+        for (int i = 0; i < COUNT; i++)
+            dones += jobs[i].dones;
+    }
+    CHECK(__atomic_load_n(&guards, __ATOMIC_SEQ_CST) < COUNT / 4);
+    CHECK_EQ(blocker.dones, 0);
+    gate_open(&held);
+    ed_loop_run(&loop);
+    for (int i = 0; i < COUNT; i++)
+        check_done(&jobs[i], 0);
+    check_done(&blocker, 0);
+    end();
+}
+
 static void tasks_allocate_nothing(void)
 {
     enum { COUNT = 300 };
@@ -638,4 +680,5 @@ TESTS(TEST(init_without_memory_fails_and_leaves_nothing),
       TEST(one_worker_is_enough_for_one_task_after_the_other),
       TEST(a_worker_that_is_to_stay_for_ever_stays),
       TEST(destroy_cancels_all_that_is_queued_behind_a_running_task),
+      TEST(one_guard_sees_that_a_task_blocks_not_each_task_anew),
       TEST(tasks_allocate_nothing))
