@@ -107,12 +107,11 @@ void ed_turn_run_prepares(struct ed_loop *loop)
     run_lasting(loop, &loop->prepares);
 }
 
-void ed_turn_run_idles(struct ed_loop *loop, int64_t wait_ns)
+void ed_turn_run_idles(struct ed_loop *loop, uint64_t end_ns)
 {
-    uint64_t slice_ns = idle_slice_ns;
-    if (wait_ns >= 0 && (uint64_t)wait_ns < slice_ns)
-        slice_ns = (uint64_t)wait_ns;
     ed_loop_update_now(loop);
-    loop->idle_until_ns = loop->now_ns + slice_ns;
+    loop->idle_until_ns = loop->now_ns + idle_slice_ns;
+    if (end_ns < loop->idle_until_ns)
+        loop->idle_until_ns = end_ns;
     run_lasting(loop, &loop->idles);
 }

@@ -187,7 +187,6 @@ static int64_t time_to_wait(struct ed_loop *loop, int64_t max_wait_ns)
     uint64_t next_ns = ed_wheel_next(&loop->wheel);
     if (next_ns == ED_WHEEL_NEVER)
         return max_wait_ns;
-    freshen_now(loop);
     if (next_ns <= loop->now_ns)
         return 0;
     int64_t wait_ns = (int64_t)(next_ns - loop->now_ns);
@@ -226,7 +225,10 @@ static bool linger(struct ed_loop *loop, int64_t wait_ns)
 static int wait_for_events(struct ed_loop *loop, int64_t max_wait_ns)
 {
     ed_turn_tell_changes(loop);
+    freshen_now(loop);
     int64_t wait_ns = time_to_wait(loop, max_wait_ns);
+    uint64_t end_ns =
+        wait_ns < 0 ? ED_WHEEL_NEVER : loop->now_ns + (uint64_t)wait_ns;
 
     if (expects_reply(loop) && loop->unpolled < UNPOLLED_TURNS &&
         (!ed_queue_is_empty(&loop->queue) ||
@@ -246,7 +248,7 @@ static int wait_for_events(struct ed_loop *loop, int64_t max_wait_ns)
     }
     if (is_idle && !err && ed_list_is_empty(&loop->ready) &&
         ed_queue_is_empty(&loop->queue))
-        ed_turn_run_idles(loop, wait_ns);
+        ed_turn_run_idles(loop, end_ns);
     return err;
 }
 

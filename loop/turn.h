@@ -19,8 +19,8 @@ void ed_turn_run_immediates(struct ed_loop *loop);
 void ed_turn_run_prepares(struct ed_loop *loop);
 void ed_turn_run_watches(struct ed_loop *loop);
 
-/* Instead of a wait of wait_ns (negative: without end). */
-void ed_turn_run_idles(struct ed_loop *loop, int64_t wait_ns);
+/* Instead of a wait, which would have ended then. */
+void ed_turn_run_idles(struct ed_loop *loop, uint64_t end_ns);
 
 /* For the pollers: what happened to a watch. Lists it in ready once. */
 static inline void ed_turn_report(struct ed_list *ready, struct ed_watch *watch,

@@ -77,10 +77,12 @@ struct ed_crew {
     bool is_waking;       // a worker has been called and has not arrived
     bool is_lingering;    // a worker looks for work
     bool is_guarded;      // a worker stands guard
+    struct ed_list busy;  // workers that have a task
+    unsigned at_work;     // those of them that are not stuck
     bool is_closing;
     bool never_linger;
     unsigned workers;  // threads that are there or being started
-    unsigned sleeping; // in work; not the guard
+    unsigned sleeping; // in crew->work; not the guard
     unsigned started;  // threads ever; numbers them
     unsigned most_workers;
     unsigned processors;
@@ -90,6 +92,12 @@ struct ed_crew {
     int submit_processor; // where tasks came from last
     bool has_retired;     // somebody has left and is not yet joined:
     pthread_t retired;
+};
+
+/* On a worker's own stack; guarded by the crew's lock. */
+struct worker {
+    struct ed_list link; // in crew->busy, while it has a task
+    bool is_stuck;       // with that task
 };
 
 /* What to do, once unlocked, so that a queued task finds a worker. */
@@ -155,19 +163,13 @@ static unsigned useful_workers(const struct ed_crew *crew)
     return crew->processors;
 }
 
-/* Locked. The workers that are at work or on their way. */
-static unsigned busy_workers(const struct ed_crew *crew)
-{
-    return crew->workers - crew->sleeping - crew->is_guarded;
-}
-
 /* Locked. Who is to be called for what is in the queue. */
 static enum call whom_to_call(struct ed_crew *crew)
 {
     if (!crew->queued || crew->is_waking || crew->is_lingering)
         return CALL_NOBODY;
     // The next one would have to stand guard.
-    if (crew->is_guarded && busy_workers(crew) >= useful_workers(crew))
+    if (crew->is_guarded && crew->at_work >= useful_workers(crew))
         return CALL_NOBODY;
     if (crew->sleeping) {
         crew->is_waking = true;
@@ -275,8 +277,8 @@ static bool sleep_for_work(struct ed_crew *crew)
     return crew->queued || err != ETIMEDOUT;
 }
 
-/* Locked, and unlocked meanwhile. Returns whether nobody took a task. */
-static bool stand_guard(struct ed_crew *crew)
+/* Locked, and unlocked meanwhile. */
+static void stand_guard(struct ed_crew *crew)
 {
     uint64_t taken = crew->taken;
     crew->is_guarded = true;
@@ -285,7 +287,13 @@ static bool stand_guard(struct ed_crew *crew)
     nanosleep(&guard_time, NULL);
     ed_spin_lock(&crew->lock);
     crew->is_guarded = false;
-    return crew->taken == taken;
+    if (crew->taken != taken)
+        return;
+
+    struct ed_list *link = crew->busy.next;
+    for (; link != &crew->busy; link = link->next)
+        ED_CONTAINER_OF(link, struct worker, link)->is_stuck = true;
+    crew->at_work = 0;
 }
 
 /* Locked, and unlocked meanwhile. Returns NULL when the worker is to leave. */
@@ -293,16 +301,33 @@ static struct ed_task *next_task(struct ed_crew *crew)
 {
     if (!crew->queued)
         look_for_work(crew);
-    bool is_alarmed = false;
     for (;;) {
-        bool is_needed = busy_workers(crew) <= useful_workers(crew);
-        if (crew->queued && (is_needed || is_alarmed))
+        if (crew->queued && crew->at_work < useful_workers(crew))
             return take_task(crew);
         if (crew->queued && !crew->is_guarded)
-            is_alarmed = stand_guard(crew);
+            stand_guard(crew);
         else if (crew->is_closing || !sleep_for_work(crew))
             return NULL;
     }
+}
+
+/* Locked. */
+static void begin_work(struct ed_crew *crew, struct worker *worker,
+                       struct ed_pool *pool)
+{
+    worker->is_stuck = false;
+    ed_list_append(&crew->busy, &worker->link);
+    crew->at_work++;
+    pool->running++;
+}
+
+/* Locked. */
+static void end_work(struct ed_crew *crew, struct worker *worker,
+                     struct ed_pool *pool)
+{
+    ed_list_remove(&worker->link);
+    crew->at_work -= !worker->is_stuck;
+    leave_pool(pool);
 }
 
 /* Locked at first. */
@@ -328,10 +353,11 @@ static void *work(void *argument)
     crew->is_waking = false;
     unsigned number = ++crew->started;
 
+    struct worker self = {0};
     struct ed_task *task;
     while ((task = next_task(crew))) {
         struct ed_pool *pool = task->pool;
-        pool->running++;
+        begin_work(crew, &self, pool);
         bool is_measured =
             crew->task_ns >= tiny_ns || crew->taken % MEASURE_ONE_IN == 0;
         enum call call = whom_to_call(crew);
@@ -348,7 +374,7 @@ static void *work(void *argument)
         ed_spin_lock(&crew->lock);
         if (is_measured)
             crew->task_ns = (7 * crew->task_ns + took_ns) / 8;
-        leave_pool(pool);
+        end_work(crew, &self, pool);
     }
     retire(crew);
     return NULL;
@@ -369,6 +395,7 @@ static int init_crew(struct ed_crew *crew,
 
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     ed_list_init(&crew->queue);
+    ed_list_init(&crew->busy);
     crew->submit_processor = -1;
     crew->task_ns = 10 * short_ns; // to be shown otherwise
     crew->processors = processors > 1 ? (unsigned)processors : 1;
