@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "test/gate.h"
 #include "test/tap.h"
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
@@ -49,36 +50,6 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 void __wrap_free(void *memory);
-
-/* Lets pass as many as it was opened times: a semaphore that any system has. */
-struct gate {
-    int fds[2];
-};
-
-static void gate_init(struct gate *gate)
-{
-    if (pipe(gate->fds))
-        abort();
-}
-
-static void gate_destroy(struct gate *gate)
-{
-    close(gate->fds[0]);
-    close(gate->fds[1]);
-}
-
-static void gate_open(struct gate *gate)
-{
-    if (write(gate->fds[1], "", 1) != 1)
-        abort();
-}
-
-static void gate_pass(struct gate *gate)
-{
-    char byte;
-    while (read(gate->fds[0], &byte, 1) != 1)
-        ;
-}
 
 /* ---- faults -------------------------------------------------------------- */
 

@@ -3,37 +3,8 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "test/gate.h"
 #include "test/tap.h"
-
-/* Lets pass as many as it was opened times: a semaphore that any system has. */
-struct gate {
-    int fds[2];
-};
-
-static void gate_init(struct gate *gate)
-{
-    if (pipe(gate->fds))
-        abort();
-}
-
-static void gate_destroy(struct gate *gate)
-{
-    close(gate->fds[0]);
-    close(gate->fds[1]);
-}
-
-static void gate_open(struct gate *gate)
-{
-    if (write(gate->fds[1], "", 1) != 1)
-        abort();
-}
-
-static void gate_pass(struct gate *gate)
-{
-    char byte;
-    while (read(gate->fds[0], &byte, 1) != 1)
-        ;
-}
 
 static struct gate began; // a task that is held has begun
 static struct gate held;  // a task that is held may go on

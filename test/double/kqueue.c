@@ -21,6 +21,7 @@
  */
 #include <sys/event.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -132,10 +133,26 @@ static bool is_trigger(const struct kevent *change)
 
 /* ---- closing ------------------------------------------------------- */
 
+static int (*libc_close)(int fd);
+
+__attribute__((constructor)) static void find_libc_close(void)
+{
+    *(void **)&libc_close = dlsym(RTLD_NEXT, "close");
+}
+
+/*
+ * That of libc, or of the thread sanitizer, which would take the next
+ * descriptor of that number for the same one if it did not see the end of this.
+ */
+static int real_close(int fd)
+{
+    return libc_close ? libc_close(fd) : (int)syscall(SYS_close, fd);
+}
+
 /* What is defined below would forget the descriptor. */
 static void close_own(int fd)
 {
-    syscall(SYS_close, fd);
+    real_close(fd);
 }
 
 static void free_knote(struct queue *queue, struct knote **link)
@@ -194,7 +211,7 @@ static void forget(int fd)
 int close(int fd)
 {
     forget(fd);
-    return (int)syscall(SYS_close, fd);
+    return real_close(fd);
 }
 
 static void forget_replaced(int fd, int replaced)
