@@ -3,24 +3,33 @@
  *
  * Watches are level-triggered and hand their own address to the kernel. The
  * eventfd that wakes the poller is edge-triggered: each write is an event, so
- * it is never read. Waits are given in nanoseconds: epoll_pwait2 (Linux 5.11),
- * or where that is missing or forbidden ppoll on the epoll descriptor, which
- * takes one system call more.
+ * it is never read. Neither is the timerfd.
+ *
+ * Waits end in nanoseconds. epoll_pwait2 (Linux 5.11) takes them so, but the
+ * kernel lets a thread sleep up to its timer slack longer, 50 us unless that
+ * was changed. So short waits are timed by a timerfd, which knows no slack and
+ * costs one system call more. It also serves where epoll_pwait2 is missing or
+ * forbidden. One that is left armed when something else ends the wait ends a
+ * later wait too early, once, which is harmless.
  */
 #include "loop/poller.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "loop/turn.h"
 
 /* Events taken in one wait; what is left comes with the next. */
 enum { MOST_EVENTS = 256 };
+
+/* Of a wait that is longer, 50 us are less than a twentieth. */
+static const int64_t short_wait_ns = 1000000;
 
 int ed_poller_init(struct ed_poller *poller)
 {
@@ -30,7 +39,8 @@ int ed_poller_init(struct ed_poller *poller)
         return -errno;
     poller->wake[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     poller->wake[1] = -1;
-    poller->lacks_precision = false;
+    poller->timer = -1;
+    poller->lacks_pwait2 = false;
     if (poller->wake[0] < 0) {
         err = -errno;
         goto close_epoll;
@@ -51,6 +61,8 @@ close_epoll:
 
 void ed_poller_destroy(struct ed_poller *poller)
 {
+    if (poller->timer >= 0)
+        close(poller->timer);
     close(poller->wake[0]);
     close(poller->fd);
 }
@@ -91,36 +103,64 @@ static unsigned happened(uint32_t events)
     return what;
 }
 
-static int wait_precisely(struct ed_poller *poller, struct epoll_event *events,
-                          const struct timespec *timeout)
+static struct timespec timespec_of(int64_t time_ns)
 {
-    if (!poller->lacks_precision) {
-        int n = epoll_pwait2(poller->fd, events, MOST_EVENTS, timeout, NULL);
+    return (struct timespec){
+        .tv_sec = (time_t)((uint64_t)time_ns / ED_S),
+        .tv_nsec = (long)((uint64_t)time_ns % ED_S),
+    };
+}
+
+static void create_timer(struct ed_poller *poller)
+{
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
+    if (fd >= 0 && epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event)) {
+        close(fd);
+        fd = -1;
+    }
+    poller->timer = fd;
+}
+
+/* Returns whether a wait without end will end by the timer. */
+static bool set_timer(struct ed_poller *poller, int64_t timeout_ns)
+{
+    if (poller->timer < 0)
+        create_timer(poller);
+    struct itimerspec time = {.it_value = timespec_of(timeout_ns)};
+    return poller->timer >= 0 &&
+           timerfd_settime(poller->timer, 0, &time, NULL) == 0;
+}
+
+/* Returns how many events there are, or -1 with errno. */
+static int wait_for(struct ed_poller *poller, struct epoll_event *events,
+                    int64_t timeout_ns)
+{
+    if (timeout_ns <= 0)
+        return epoll_wait(poller->fd, events, MOST_EVENTS, timeout_ns ? -1 : 0);
+    bool by_timer = timeout_ns < short_wait_ns || poller->lacks_pwait2;
+    if (by_timer && set_timer(poller, timeout_ns))
+        return epoll_wait(poller->fd, events, MOST_EVENTS, -1);
+    if (!poller->lacks_pwait2) {
+        struct timespec timeout = timespec_of(timeout_ns);
+        int n = epoll_pwait2(poller->fd, events, MOST_EVENTS, &timeout, NULL);
         if (n >= 0 || (errno != ENOSYS && errno != EPERM))
             return n;
-        poller->lacks_precision = true;
+        // The loop will be back for the rest of its wait.
+        poller->lacks_pwait2 = true;
+        return 0;
     }
-    struct pollfd epoll = {.fd = poller->fd, .events = POLLIN};
-    if (ppoll(&epoll, 1, timeout, NULL) < 0)
-        return -1;
-    return epoll_wait(poller->fd, events, MOST_EVENTS, 0);
+    // Rounded up, so as not to wake before a timer is due.
+    int64_t timeout_ms = (timeout_ns - 1) / (int64_t)ED_MS + 1;
+    return epoll_wait(poller->fd, events, MOST_EVENTS,
+                      timeout_ms < INT_MAX ? (int)timeout_ms : INT_MAX);
 }
 
 int ed_poller_wait(struct ed_poller *poller, int64_t timeout_ns,
                    struct ed_list *ready)
 {
     struct epoll_event events[MOST_EVENTS];
-    int n;
-    if (timeout_ns <= 0) {
-        n = epoll_wait(poller->fd, events, MOST_EVENTS,
-                       timeout_ns < 0 ? -1 : 0);
-    } else {
-        struct timespec timeout = {
-            .tv_sec = (time_t)((uint64_t)timeout_ns / ED_S),
-            .tv_nsec = (long)((uint64_t)timeout_ns % ED_S),
-        };
-        n = wait_precisely(poller, events, &timeout);
-    }
+    int n = wait_for(poller, events, timeout_ns);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
 

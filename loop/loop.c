@@ -22,20 +22,6 @@
 /* How many turns in a row may go without a look at the descriptors. */
 enum { UNPOLLED_TURNS = 16 };
 
-bool ed_spin_until(const bool *flag, uint64_t look_ns)
-{
-    uint64_t end_ns = ed_clock_ns() + look_ns;
-    do {
-        // Reading the clock costs as much as a few looks.
-        for (int looks = 0; looks < 8; looks++) {
-            if (__atomic_load_n(flag, __ATOMIC_RELAXED))
-                return true;
-            ed_spin_pause();
-        }
-    } while (ed_clock_ns() < end_ns);
-    return false;
-}
-
 uint64_t ed_clock_ns(void)
 {
     struct timespec now;
@@ -49,10 +35,8 @@ int ed_loop_init(struct ed_loop *loop)
     int err = ed_poller_init(&loop->poller);
     if (err)
         return err;
-    err = ed_queue_init(&loop->queue);
-    if (err)
-        goto destroy_poller;
 
+    ed_queue_init(&loop->queue);
     ed_wheel_init(&loop->wheel, loop->now_ns);
     ed_list_init(&loop->due);
     ed_list_init(&loop->ticks);
@@ -62,10 +46,6 @@ int ed_loop_init(struct ed_loop *loop)
     ed_list_init(&loop->changed);
     ed_list_init(&loop->ready);
     return 0;
-
-destroy_poller:
-    ed_poller_destroy(&loop->poller);
-    return err;
 }
 
 static void unlink_all(struct ed_list *list)
@@ -81,13 +61,13 @@ void ed_loop_destroy(struct ed_loop *loop)
     assert(loop->watches == 0);
 
     // All timers there are become due before the end of time.
-    ed_wheel_take_due(&loop->wheel, UINT64_MAX, &loop->due);
+    while (ed_wheel_take_due(&loop->wheel, UINT64_MAX, &loop->due))
+        ;
     unlink_all(&loop->due);
     unlink_all(&loop->ticks);
     unlink_all(&loop->immediates);
     unlink_all(&loop->prepares);
     unlink_all(&loop->idles);
-    ed_queue_destroy(&loop->queue);
     ed_poller_destroy(&loop->poller);
 }
 

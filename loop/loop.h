@@ -52,6 +52,9 @@
 #define ED_MS UINT64_C(1000000)
 #define ED_S UINT64_C(1000000000)
 
+/* What processors move between each other, in bytes, as a rule. */
+enum { ED_CACHE_LINE = 64 };
+
 struct ed_loop {
     // yours to set
     struct ed_trace *trace; // told of the tasks of this loop; NULL: nobody
@@ -61,6 +64,7 @@ struct ed_loop {
 
     // private
     uint64_t now_ns;   // the clock as last read
+    uint64_t pass_ns;  // timers are due in this turn that are due by then
     bool is_now_stale; // foreign code ran since
     bool is_stopping;  // set by any thread
     bool is_running;
@@ -75,7 +79,6 @@ struct ed_loop {
     struct ed_list changed; // watches whose interest the system has to be told
     struct ed_list ready;   // watches to call back in this turn
     struct ed_msg *taken;   // messages to run in this turn
-    struct ed_queue queue;  // messages from all threads
     struct ed_poller poller;
 
     // For what sends requests to other threads and gets messages back (pool).
@@ -84,6 +87,12 @@ struct ed_loop {
     unsigned unpolled;      // turns since the last look at the descriptors
     struct ed_linger linger;
     int reply_processor; // where the last reply came from
+
+    // Messages from all threads. Apart from the rest by a line of the cache, or
+    // each message that the loop runs would take the lock from those who post.
+    char apart_before[ED_CACHE_LINE];
+    struct ed_queue queue;
+    char apart_after[ED_CACHE_LINE];
 };
 
 /* ---- the loop -------------------------------------------------------- */
@@ -154,18 +163,18 @@ typedef void ed_timer_fn(struct ed_timer *timer);
 struct ed_timer {
     // private, but for node.deadline_ns, which is yours to read
     struct ed_wheel_node node;
-    uint64_t interval_ns; // the delay, or the period
     struct ed_loop *loop;
+    uint64_t interval_ns : 62; // the delay, or the period
+    uint64_t repeats : 1;
+    uint64_t is_unref : 1;
     ed_timer_fn *fn;
-    bool repeats;
-    bool is_unref;
 };
 
 /*
  * Calls fn once, at the first turn that begins not before delay_ns from
  * ed_loop_now(). With 0 that is the next turn, never this one. Timers fire by
  * deadline, those with the same one in the order started. A delay of more than
- * 292 years is that long.
+ * 146 years is that long.
  */
 void ed_timer_start(struct ed_loop *loop, struct ed_timer *timer,
                     uint64_t delay_ns, ed_timer_fn *fn);

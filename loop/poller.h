@@ -15,9 +15,10 @@
 struct ed_watch;
 
 struct ed_poller {
-    int fd;      // the epoll or kqueue descriptor
-    int wake[2]; // what wakes it: read end, write end; -1 where not needed
-    bool lacks_precision; // of waits: the system has refused the call for that
+    int fd;            // the epoll or kqueue descriptor
+    int wake[2];       // what wakes it: read end, write end; -1 if not needed
+    int timer;         // what ends short waits (epoll); -1 if not needed yet
+    bool lacks_pwait2; // the system has refused that call (epoll)
 };
 
 /* Returns 0, or -errno with nothing left to destroy. */

@@ -3,8 +3,8 @@
  *
  * While the lock is free, *end is NULL, and end points at oldest exactly when
  * the queue is empty. The lock is held to move a few pointers, never while
- * foreign code runs, so it takes part in no deadlock. Locking a mutex that is
- * known to be valid cannot fail; the results are not looked at.
+ * foreign code runs, so it takes part in no deadlock; that is also why it can
+ * be of the cheap kind.
  *
  * Note "no wake-up is lost": the receiver sets is_asleep under the lock, and
  * only when the queue is empty; a push appends and reads is_asleep under the
@@ -13,24 +13,9 @@
  */
 #include "loop/queue.h"
 
-#include "loop/spin.h"
-
-int ed_queue_init(struct ed_queue *queue)
+void ed_queue_init(struct ed_queue *queue)
 {
-    int err = pthread_mutex_init(&queue->lock, NULL);
-    if (err)
-        return -err;
-
-    queue->oldest = NULL;
-    queue->end = &queue->oldest;
-    queue->is_filled = false;
-    queue->is_asleep = false;
-    return 0;
-}
-
-void ed_queue_destroy(struct ed_queue *queue)
-{
-    pthread_mutex_destroy(&queue->lock);
+    *queue = (struct ed_queue){.end = &queue->oldest};
 }
 
 bool ed_queue_push(struct ed_queue *queue, struct ed_msg *first,
@@ -38,7 +23,7 @@ bool ed_queue_push(struct ed_queue *queue, struct ed_msg *first,
 {
     last->next = NULL;
 
-    ed_spin_lock(&queue->lock);
+    ed_lock_take(&queue->lock);
     *queue->end = first;
     queue->end = &last->next;
     if (!queue->is_filled)
@@ -46,7 +31,7 @@ bool ed_queue_push(struct ed_queue *queue, struct ed_msg *first,
     bool wake = __atomic_load_n(&queue->is_asleep, __ATOMIC_RELAXED);
     if (wake)
         __atomic_store_n(&queue->is_asleep, false, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&queue->lock);
+    ed_lock_leave(&queue->lock);
 
     return wake;
 }
@@ -56,12 +41,12 @@ struct ed_msg *ed_queue_take_all(struct ed_queue *queue)
     if (ed_queue_is_empty(queue))
         return NULL;
 
-    ed_spin_lock(&queue->lock);
+    ed_lock_take(&queue->lock);
     struct ed_msg *oldest = queue->oldest;
     queue->oldest = NULL;
     queue->end = &queue->oldest;
     __atomic_store_n(&queue->is_filled, false, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&queue->lock);
+    ed_lock_leave(&queue->lock);
 
     return oldest;
 }
@@ -73,10 +58,10 @@ bool ed_queue_is_empty(const struct ed_queue *queue)
 
 bool ed_queue_fall_asleep(struct ed_queue *queue)
 {
-    ed_spin_lock(&queue->lock);
+    ed_lock_take(&queue->lock);
     bool sleeps = !queue->oldest;
     __atomic_store_n(&queue->is_asleep, sleeps, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&queue->lock);
+    ed_lock_leave(&queue->lock);
 
     return sleeps;
 }

@@ -16,9 +16,10 @@
 #ifndef EDDY_LOOP_QUEUE_H
 #define EDDY_LOOP_QUEUE_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "loop/lock.h"
 
 struct ed_msg;
 
@@ -30,18 +31,15 @@ struct ed_msg {
 };
 
 struct ed_queue {
-    pthread_mutex_t lock;  // guards all that follows
+    struct ed_lock lock;   // guards all that follows
     struct ed_msg *oldest; // NULL when empty
     struct ed_msg **end;   // the link that the next push fills in
     bool is_filled;        // oldest is not NULL; read without the lock, too
     bool is_asleep;        // the receiver sleeps and nobody woke it yet
 };
 
-/* Returns 0, or -errno with nothing left to destroy. */
-int ed_queue_init(struct ed_queue *queue);
-
-/* Messages still in it are forgotten: they are their senders' memory. */
-void ed_queue_destroy(struct ed_queue *queue);
+/* Messages still in a queue that is given up are their senders' memory. */
+void ed_queue_init(struct ed_queue *queue);
 
 /*
  * Any thread. Appends the messages from first to last, linked by next. Returns

@@ -2,16 +2,19 @@
  * loop/timer.c - timers on the loop's wheel
  *
  * A timer is started exactly when its node is linked: in the wheel, or in
- * loop->due, which holds the timers that fire in this turn and are not yet
- * called. A repeating timer goes back into the wheel before its callback, so
- * that stopping it there is no special case.
+ * loop->due, which holds those of one slot that are to be called next. A
+ * repeating timer goes back into the wheel before its callback, so that
+ * stopping it there is no special case.
  */
 #include <assert.h>
 
 #include "loop/turn.h"
 
-/* 292 years: added to any time that a clock shows, it does not overflow. */
-static const uint64_t longest_ns = INT64_MAX;
+/*
+ * 146 years: what interval_ns can hold; added to any time that a clock shows, it
+ * does not overflow.
+ */
+static const uint64_t longest_ns = (UINT64_C(1) << 62) - 1;
 
 static struct ed_timer *timer_of(struct ed_list *link)
 {
@@ -22,6 +25,9 @@ static struct ed_timer *timer_of(struct ed_list *link)
 
 static void activate(struct ed_timer *timer, uint64_t deadline_ns)
 {
+    // What is started in a turn is not due in that turn.
+    if (deadline_ns <= timer->loop->pass_ns)
+        deadline_ns = timer->loop->pass_ns + 1;
     ed_wheel_add(&timer->loop->wheel, &timer->node, deadline_ns);
     timer->loop->alive += !timer->is_unref;
 }
@@ -32,7 +38,9 @@ static void start_timer(struct ed_loop *loop, struct ed_timer *timer,
     ed_timer_stop(timer);
     timer->loop = loop;
     timer->fn = fn;
-    timer->interval_ns = interval_ns < longest_ns ? interval_ns : longest_ns;
+    if (interval_ns > longest_ns)
+        interval_ns = longest_ns;
+    timer->interval_ns = interval_ns & longest_ns;
     timer->repeats = repeats;
     activate(timer, loop->now_ns + timer->interval_ns);
 }
@@ -98,16 +106,20 @@ static uint64_t next_period(const struct ed_timer *timer, uint64_t now_ns)
     return timer->node.deadline_ns + (missed + 1) * timer->interval_ns;
 }
 
+static void fire(struct ed_loop *loop, struct ed_timer *timer)
+{
+    ed_timer_stop(timer);
+    if (timer->repeats)
+        activate(timer, next_period(timer, loop->now_ns));
+    timer->fn(timer);
+    ed_turn_called(loop);
+}
+
+/* Slot by slot: what was just moved in the wheel is still in the cache. */
 void ed_turn_run_timers(struct ed_loop *loop)
 {
-    ed_wheel_take_due(&loop->wheel, loop->now_ns, &loop->due);
-
-    while (!ed_list_is_empty(&loop->due)) {
-        struct ed_timer *timer = timer_of(loop->due.next);
-        ed_timer_stop(timer);
-        if (timer->repeats)
-            activate(timer, next_period(timer, loop->now_ns));
-        timer->fn(timer);
-        ed_turn_called(loop);
-    }
+    loop->pass_ns = loop->now_ns;
+    while (ed_wheel_take_due(&loop->wheel, loop->pass_ns, &loop->due))
+        while (!ed_list_is_empty(&loop->due))
+            fire(loop, timer_of(loop->due.next));
 }

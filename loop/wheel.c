@@ -118,7 +118,37 @@ uint64_t ed_wheel_next(const struct ed_wheel *wheel)
     return earliest;
 }
 
-void ed_wheel_take_due(struct ed_wheel *wheel, uint64_t now_ns,
+/*
+ * Fetches the nodes of a slot into the cache, from both ends at once: where the
+ * next one is is known only when the one before it has come, so this is two
+ * waits at a time instead of one after the other.
+ */
+static void fetch(const struct ed_list *head)
+{
+    const struct ed_list *front = head->next;
+    const struct ed_list *back = head->prev;
+    while (front != back && front->next != back) {
+        front = front->next;
+        back = back->prev;
+    }
+}
+
+/* Moves the nodes of a slot to the levels below. */
+static void open_slot(struct ed_wheel *wheel, struct ed_list *head)
+{
+    fetch(head);
+    struct ed_list opened;
+    ed_list_init(&opened);
+    ed_list_move_all(&opened, head);
+    struct ed_list *link = opened.next;
+    while (link != &opened) {
+        struct ed_list *next = link->next;
+        insert(wheel, node_of(link));
+        link = next;
+    }
+}
+
+bool ed_wheel_take_due(struct ed_wheel *wheel, uint64_t now_ns,
                        struct ed_list *due)
 {
     while (wheel->levels) {
@@ -139,19 +169,11 @@ void ed_wheel_take_due(struct ed_wheel *wheel, uint64_t now_ns,
         if (level == 0 ||
             (is_single && node_of(head->next)->deadline_ns <= now_ns)) {
             ed_list_move_all(due, head);
-            continue;
+            return true;
         }
-        struct ed_list opened;
-        ed_list_init(&opened);
-        ed_list_move_all(&opened, head);
-        struct ed_list *link = opened.next;
-        while (link != &opened) {
-            struct ed_list *next = link->next;
-            __builtin_prefetch(next->next);
-            insert(wheel, node_of(link));
-            link = next;
-        }
+        open_slot(wheel, head);
     }
     if (now_ns > wheel->time_ns)
         wheel->time_ns = now_ns;
+    return false;
 }

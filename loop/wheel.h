@@ -17,8 +17,9 @@
  *     ed_wheel_init(&wheel, now);
  *     ed_wheel_add(&wheel, &timer.node, deadline);
  *     ...
- *     ed_wheel_take_due(&wheel, now, &due);     due: earliest deadline first,
- *                                               equal ones in the order added
+ *     while (ed_wheel_take_due(&wheel, now, &due))
+ *         ...                          due: earliest deadline first, equal ones
+ *                                      in the order added
  *
  * After: G. Varghese, T. Lauck, "Hashed and hierarchical timing wheels" (1987).
  * A wheel has one owner, a thread; nothing here allocates or reads a clock.
@@ -26,6 +27,7 @@
 #ifndef EDDY_LOOP_WHEEL_H
 #define EDDY_LOOP_WHEEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "loop/list.h"
@@ -68,10 +70,12 @@ void ed_wheel_remove(struct ed_wheel *wheel, struct ed_wheel_node *node);
 uint64_t ed_wheel_next(const struct ed_wheel *wheel);
 
 /*
- * Appends to due every node whose deadline is not after now_ns, by deadline
- * and, among equals, in the order in which they were added.
+ * Appends to due the next nodes whose deadline is not after now_ns: some, all
+ * of one deadline. Returns whether there were any; to be called until there are
+ * none. They come by deadline and, among equals, in the order in which they
+ * were added.
  */
-void ed_wheel_take_due(struct ed_wheel *wheel, uint64_t now_ns,
+bool ed_wheel_take_due(struct ed_wheel *wheel, uint64_t now_ns,
                        struct ed_list *due);
 
 #endif

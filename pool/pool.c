@@ -58,10 +58,10 @@ static const uint64_t tiny_ns = ED_US;
 enum { MEASURE_ONE_IN = 8 };
 
 /* How long a guard lets nothing happen. */
-static const struct timespec guard_time = {.tv_nsec = 1000 * 1000};
+static const struct timespec guard_time = {.tv_nsec = 1000000};
 
 /* Ten years: longer, and the time of day at its end might not be a time. */
-static const uint64_t longest_retire_ns = 10 * 365 * 86400 * ED_S;
+static const uint64_t longest_retire_ns = UINT64_C(315360000) * ED_S;
 
 static const uint64_t default_retire_ns = 10 * ED_S;
 

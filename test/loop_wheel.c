@@ -13,6 +13,12 @@ static uint64_t next_random(uint64_t *state)
     return *state;
 }
 
+static void take_all_due(uint64_t now, struct ed_list *due)
+{
+    while (ed_wheel_take_due(&wheel, now, due))
+        ;
+}
+
 static struct ed_wheel_node *take_first(struct ed_list *due)
 {
     struct ed_list *link = ed_list_pop(due);
@@ -25,7 +31,7 @@ static void an_empty_wheel_has_nothing_due(void)
     ed_list_init(&due);
     ed_wheel_init(&wheel, 1000);
     CHECK(ed_wheel_next(&wheel) == ED_WHEEL_NEVER);
-    ed_wheel_take_due(&wheel, UINT64_MAX, &due);
+    take_all_due(UINT64_MAX, &due);
     CHECK(ed_list_is_empty(&due));
 }
 
@@ -42,11 +48,11 @@ static void a_node_is_due_at_its_deadline_and_not_before(void)
             ed_wheel_add(&wheel, &node, deadline);
             CHECK(ed_wheel_next(&wheel) == deadline);
             if (deadline > 12345) {
-                ed_wheel_take_due(&wheel, deadline - 1, &due);
+                take_all_due(deadline - 1, &due);
                 CHECK(ed_list_is_empty(&due));
                 CHECK(ed_wheel_next(&wheel) == deadline);
             }
-            ed_wheel_take_due(&wheel, deadline, &due);
+            take_all_due(deadline, &due);
             CHECK(take_first(&due) == &node);
             CHECK(ed_wheel_next(&wheel) == ED_WHEEL_NEVER);
         }
@@ -61,7 +67,7 @@ static void a_deadline_in_the_past_is_due_at_once(void)
     ed_wheel_init(&wheel, 5000);
     ed_wheel_add(&wheel, &node, 10);
     CHECK(ed_wheel_next(&wheel) <= 5000);
-    ed_wheel_take_due(&wheel, 5000, &due);
+    take_all_due(5000, &due);
     CHECK(take_first(&due) == &node);
 }
 
@@ -78,10 +84,10 @@ static void equal_deadlines_come_in_the_order_added(void)
         nodes[i] = (struct ed_wheel_node){0};
         ed_wheel_add(&wheel, &nodes[i], deadline);
         now += (deadline - now) / 8;
-        ed_wheel_take_due(&wheel, now, &due);
+        take_all_due(now, &due);
     }
     CHECK(ed_list_is_empty(&due));
-    ed_wheel_take_due(&wheel, deadline, &due);
+    take_all_due(deadline, &due);
     for (int i = 0; i < COUNT; i++)
         CHECK(take_first(&due) == &nodes[i]);
 }
@@ -110,7 +116,7 @@ static void a_due_node_can_still_be_removed(void)
     ed_wheel_init(&wheel, 0);
     ed_wheel_add(&wheel, &a, 100);
     ed_wheel_add(&wheel, &b, 200);
-    ed_wheel_take_due(&wheel, 200, &due);
+    take_all_due(200, &due);
     ed_wheel_remove(&wheel, &a);
     CHECK(take_first(&due) == &b);
     CHECK(take_first(&due) == NULL);
@@ -130,7 +136,7 @@ static void a_crowded_slot_is_opened_early_but_nothing_is_due_early(void)
     uint64_t now = 0;
     int looks = 0;
     while ((now = ed_wheel_next(&wheel)) < 2000000000) {
-        ed_wheel_take_due(&wheel, now, &due);
+        take_all_due(now, &due);
         CHECK(ed_list_is_empty(&due));
         NEED(looks++ < ED_WHEEL_LEVELS);
     }
@@ -175,7 +181,7 @@ static void random_use_agrees_with_a_plain_model(void)
             now += r >> (r % 30 + 34);
             CHECK(ed_wheel_next(&wheel) == ED_WHEEL_NEVER ||
                   ed_wheel_next(&wheel) >= wheel.time_ns);
-            ed_wheel_take_due(&wheel, now, &due);
+            take_all_due(now, &due);
             for (;;) {
                 struct model *least = NULL;
                 for (int i = 0; i < COUNT; i++) {

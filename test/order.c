@@ -233,10 +233,10 @@ static unsigned count_posted(struct ed_loop *loop)
     unsigned posted = 0;
     for (struct ed_msg *msg = loop->taken; msg; msg = msg->next)
         posted++;
-    pthread_mutex_lock(&loop->queue.lock);
+    ed_lock_take(&loop->queue.lock);
     for (struct ed_msg *msg = loop->queue.oldest; msg; msg = msg->next)
         posted++;
-    pthread_mutex_unlock(&loop->queue.lock);
+    ed_lock_leave(&loop->queue.lock);
     return posted;
 }
 

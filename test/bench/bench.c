@@ -38,13 +38,20 @@ static const uint64_t warm_up_ns = 50 * 1000 * 1000;
 static const uint64_t lap_ns = 300 * 1000 * 1000;
 
 static const struct bench *const benches[] = {
-    &bench_timer_start_stop, &bench_timer_fire,
-    &bench_timer_late,       &bench_message_burst,
-    &bench_message_pingpong, &bench_task_burst,
-    &bench_task_pingpong,    &bench_idle,
-    &bench_read_4k_1,        &bench_read_4k_64,
-    &bench_read_64k_64,      &bench_read_1m_8,
-    &bench_loop_init,        &bench_loop_turn,
+    &bench_timer_start_stop,
+    &bench_timer_fire,
+    &bench_timer_late,
+    &bench_message_burst,
+    &bench_message_pingpong,
+    &bench_task_burst,
+    &bench_task_pingpong,
+    &bench_idle,
+    &bench_read_4k_1,
+    &bench_read_4k_64,
+    &bench_read_64k_64,
+    &bench_read_1m_8,
+    &bench_loop_init,
+    &bench_loop_turn,
     &bench_sizes,
 };
 enum { BENCHES = sizeof benches / sizeof *benches };
@@ -85,9 +92,8 @@ uint64_t bench_cpu_ns(void)
 
 void *bench_memory(size_t count, size_t size)
 {
-    void *memory =
-        mmap(NULL, count * size, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    void *memory = mmap(NULL, count * size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     BENCH_NEED(memory != MAP_FAILED);
     return memory;
 }

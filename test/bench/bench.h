@@ -122,12 +122,12 @@ bool bench_lap_goes_on(struct bench_lap *lap);
 
 extern const struct bench bench_timer_start_stop; // timers.c
 extern const struct bench bench_timer_fire;
-extern const struct bench bench_timer_late; // lateness.c
+extern const struct bench bench_timer_late;    // lateness.c
 extern const struct bench bench_message_burst; // messages.c
 extern const struct bench bench_message_pingpong;
 extern const struct bench bench_task_burst; // tasks.c
 extern const struct bench bench_task_pingpong;
-extern const struct bench bench_idle; // idle.c
+extern const struct bench bench_idle;      // idle.c
 extern const struct bench bench_read_4k_1; // reads.c
 extern const struct bench bench_read_4k_64;
 extern const struct bench bench_read_64k_64;
