@@ -141,6 +141,19 @@ void ed_loop_post_list(struct ed_loop *loop, struct ed_msg *first,
                        struct ed_msg *last)
 {
     if (ed_queue_push(&loop->queue, first, last))
+        ed_loop_wake_sleeper(loop);
+}
+
+bool ed_loop_post_quietly(struct ed_loop *loop, struct ed_msg *msg,
+                          ed_msg_fn *fn)
+{
+    msg->fn = fn;
+    return ed_queue_push(&loop->queue, msg, msg);
+}
+
+void ed_loop_wake_sleeper(struct ed_loop *loop)
+{
+    if (ed_queue_claim_wake(&loop->queue))
         ed_poller_wake(&loop->poller);
 }
 

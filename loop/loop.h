@@ -324,4 +324,15 @@ void ed_loop_post(struct ed_loop *loop, struct ed_msg *msg, ed_msg_fn *fn);
 void ed_loop_post_list(struct ed_loop *loop, struct ed_msg *first,
                        struct ed_msg *last);
 
+/*
+ * Any thread. For who posts often: as ed_loop_post(), but a loop that sleeps is
+ * left asleep. Returns whether it is; then ed_loop_wake_sleeper() must follow,
+ * before long, by whomever.
+ */
+bool ed_loop_post_quietly(struct ed_loop *loop, struct ed_msg *msg,
+                          ed_msg_fn *fn);
+
+/* Any thread. Wakes the loop if it sleeps and nobody has woken it yet. */
+void ed_loop_wake_sleeper(struct ed_loop *loop);
+
 #endif

@@ -28,12 +28,15 @@ bool ed_queue_push(struct ed_queue *queue, struct ed_msg *first,
     queue->end = &last->next;
     if (!queue->is_filled)
         __atomic_store_n(&queue->is_filled, true, __ATOMIC_RELAXED);
-    bool wake = __atomic_load_n(&queue->is_asleep, __ATOMIC_RELAXED);
-    if (wake)
-        __atomic_store_n(&queue->is_asleep, false, __ATOMIC_RELAXED);
+    bool is_asleep = __atomic_load_n(&queue->is_asleep, __ATOMIC_RELAXED);
     ed_lock_leave(&queue->lock);
 
-    return wake;
+    return is_asleep;
+}
+
+bool ed_queue_claim_wake(struct ed_queue *queue)
+{
+    return __atomic_exchange_n(&queue->is_asleep, false, __ATOMIC_RELAXED);
 }
 
 struct ed_msg *ed_queue_take_all(struct ed_queue *queue)

@@ -43,10 +43,16 @@ void ed_queue_init(struct ed_queue *queue);
 
 /*
  * Any thread. Appends the messages from first to last, linked by next. Returns
- * whether the caller has to wake the receiver: true for one push per sleep.
+ * whether the receiver sleeps: then somebody has to wake it.
  */
 bool ed_queue_push(struct ed_queue *queue, struct ed_msg *first,
                    struct ed_msg *last);
+
+/*
+ * Any thread. Returns whether it is the caller who has to wake the receiver:
+ * true once a sleep.
+ */
+bool ed_queue_claim_wake(struct ed_queue *queue);
 
 /* Removes all, oldest first, linked by next; NULL when there is none. */
 struct ed_msg *ed_queue_take_all(struct ed_queue *queue);
@@ -56,8 +62,7 @@ bool ed_queue_is_empty(const struct ed_queue *queue);
 
 /*
  * The receiver says that it is going to sleep. Returns false, and nothing is
- * said, if there are messages to take. From here on the first push returns
- * true.
+ * said, if there are messages to take.
  */
 bool ed_queue_fall_asleep(struct ed_queue *queue);
 

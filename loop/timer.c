@@ -11,8 +11,8 @@
 #include "loop/turn.h"
 
 /*
- * 146 years: what interval_ns can hold; added to any time that a clock shows, it
- * does not overflow.
+ * 146 years: what interval_ns can hold; added to any time that a clock shows,
+ * it does not overflow.
  */
 static const uint64_t longest_ns = (UINT64_C(1) << 62) - 1;
 

@@ -27,6 +27,14 @@
  * a millisecond nobody took a task, it goes to work itself, and another one
  * stands guard.
  *
+ * Few wake-ups of the loop. A loop that sleeps is woken by a result. But of
+ * short tasks the next result is at hand, and to be woken for each costs the
+ * loop, and the workers that it takes the processor from, more than the task.
+ * So while more tasks are queued the wake-up is put off until there are 32
+ * results (crew->owed). As the next task may turn out to be a long one, that is
+ * only done while a guard stands, who makes up for it after at most a
+ * millisecond.
+ *
  * Note "no task is forgotten": a worker sleeps only if, under the lock, the
  * queue is empty; tasks are queued under the same lock, and whoever queues them
  * sees to it that somebody comes: a worker that lingers looks at the queue once
@@ -47,10 +55,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 16, FEWEST_WORKERS = 4 };
+enum { BATCH = 16, MOST_UNHEARD = 32, FEWEST_WORKERS = 4 };
 
-/* Tasks that take less than this on average are short, or tiny. */
-static const uint64_t short_ns = 10 * ED_US;
+/*
+ * Tasks that take less than this on average are short, which is less than it
+ * takes to wake a thread, or tiny.
+ */
+static const uint64_t short_ns = 50 * ED_US;
 static const uint64_t tiny_ns = ED_US;
 
 /* Of tiny tasks, one in so many is measured; a look at the clock costs as much.
@@ -79,6 +90,7 @@ struct ed_crew {
     bool is_guarded;      // a worker stands guard
     struct ed_list busy;  // workers that have a task
     unsigned at_work;     // those of them that are not stuck
+    struct ed_list owed;  // pools whose loops are still to be woken
     bool is_closing;
     bool never_linger;
     unsigned workers;  // threads that are there or being started
@@ -118,12 +130,22 @@ static void finish_task(struct ed_msg *msg)
     task->done(task);
 }
 
-/* Any thread. From here on the task is the loop's. */
-static void post(struct ed_task *task, int error)
+/*
+ * Any thread. From here on the task is the loop's. Returns whether that sleeps
+ * and has to be woken.
+ */
+static bool post_quietly(struct ed_task *task, int error)
 {
     task->error = error;
     ed_trace_tell(task->loop->trace, ED_TRACE_POST, task, NULL, error);
-    ed_loop_post(task->loop, &task->msg, finish_task);
+    return ed_loop_post_quietly(task->loop, &task->msg, finish_task);
+}
+
+static void post(struct ed_task *task, int error)
+{
+    struct ed_loop *loop = task->loop;
+    if (post_quietly(task, error))
+        ed_loop_wake_sleeper(loop);
 }
 
 static struct ed_task *task_of(struct ed_list *link)
@@ -192,6 +214,45 @@ static void leave_pool(struct ed_pool *pool)
     pool->running--;
     if (!pool->running)
         pthread_cond_broadcast(&pool->crew->quiet);
+}
+
+/* Locked, and unlocked meanwhile. Wakes the loop of a pool in crew->owed. */
+static void wake_owed(struct ed_pool *pool)
+{
+    struct ed_crew *crew = pool->crew;
+    ed_list_remove(&pool->owed_link);
+    pool->running++; // so that it stays
+    pthread_mutex_unlock(&crew->lock);
+    ed_loop_wake_sleeper(pool->loop);
+    ed_spin_lock(&crew->lock);
+    leave_pool(pool);
+}
+
+/* Locked, and unlocked meanwhile. */
+static void wake_all_owed(struct ed_crew *crew)
+{
+    while (!ed_list_is_empty(&crew->owed))
+        wake_owed(ED_CONTAINER_OF(crew->owed.next, struct ed_pool, owed_link));
+}
+
+/*
+ * Locked, and unlocked meanwhile. A worker has posted a result to the loop of
+ * pool. Wakes who has to be woken, or puts it off.
+ */
+static void wake_loops(struct ed_crew *crew, struct ed_pool *pool,
+                       bool is_asleep)
+{
+    if (is_asleep && !ed_list_is_linked(&pool->owed_link)) {
+        ed_list_append(&crew->owed, &pool->owed_link);
+        pool->unheard = 0;
+    }
+    if (ed_list_is_empty(&crew->owed))
+        return;
+    if (!crew->queued || !crew->is_guarded)
+        wake_all_owed(crew);
+    else if (ed_list_is_linked(&pool->owed_link) &&
+             ++pool->unheard == MOST_UNHEARD)
+        wake_owed(pool);
 }
 
 /* Signals are for the program's own threads. Returns 0, or an error number. */
@@ -287,13 +348,13 @@ static void stand_guard(struct ed_crew *crew)
     nanosleep(&guard_time, NULL);
     ed_spin_lock(&crew->lock);
     crew->is_guarded = false;
-    if (crew->taken != taken)
-        return;
-
-    struct ed_list *link = crew->busy.next;
-    for (; link != &crew->busy; link = link->next)
-        ED_CONTAINER_OF(link, struct worker, link)->is_stuck = true;
-    crew->at_work = 0;
+    if (crew->taken == taken) {
+        struct ed_list *link = crew->busy.next;
+        for (; link != &crew->busy; link = link->next)
+            ED_CONTAINER_OF(link, struct worker, link)->is_stuck = true;
+        crew->at_work = 0;
+    }
+    wake_all_owed(crew);
 }
 
 /* Locked, and unlocked meanwhile. Returns NULL when the worker is to leave. */
@@ -369,11 +430,12 @@ static void *work(void *argument)
         task->run(task);
         uint64_t took_ns = is_measured ? ed_clock_ns() - begin_ns : 0;
         task->processor = ed_poller_processor();
-        post(task, 0);
+        bool is_asleep = post_quietly(task, 0);
 
         ed_spin_lock(&crew->lock);
         if (is_measured)
             crew->task_ns = (7 * crew->task_ns + took_ns) / 8;
+        wake_loops(crew, pool, is_asleep);
         end_work(crew, &self, pool);
     }
     retire(crew);
@@ -396,8 +458,9 @@ static int init_crew(struct ed_crew *crew,
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     ed_list_init(&crew->queue);
     ed_list_init(&crew->busy);
+    ed_list_init(&crew->owed);
     crew->submit_processor = -1;
-    crew->task_ns = 10 * short_ns; // to be shown otherwise
+    crew->task_ns = 2 * short_ns; // to be shown otherwise
     crew->processors = processors > 1 ? (unsigned)processors : 1;
     crew->most_workers = options->workers;
     if (!crew->most_workers)
@@ -603,6 +666,8 @@ void ed_pool_destroy(struct ed_pool *pool)
     ed_list_move_all(&mine, &pool->batch);
     while (pool->running)
         pthread_cond_wait(&crew->quiet, &crew->lock);
+    if (ed_list_is_linked(&pool->owed_link))
+        ed_list_remove(&pool->owed_link);
     bool is_last = --crew->pools == 0;
     pthread_mutex_unlock(&crew->lock);
 

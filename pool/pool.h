@@ -60,7 +60,12 @@ struct ed_pool {
     struct ed_list batch; // tasks not yet handed to the workers
     unsigned batched;     // how many
     struct ed_hook flush; // does so before the loop waits
-    unsigned running;     // tasks that workers have; guarded by the crew's lock
+
+    // Guarded by the crew's lock, and apart from what the loop writes.
+    char apart[ED_CACHE_LINE];
+    unsigned running;         // tasks that workers have
+    unsigned unheard;         // results since a wake-up of the loop was put off
+    struct ed_list owed_link; // in crew->owed, meanwhile
 };
 
 struct ed_task;

@@ -25,7 +25,8 @@ int __real_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock);
 int __real_pthread_cond_timedwait(pthread_cond_t *condition,
                                   pthread_mutex_t *lock,
                                   const struct timespec *end);
-void __real_ed_loop_post(struct ed_loop *to, struct ed_msg *msg, ed_msg_fn *fn);
+bool __real_ed_loop_post_quietly(struct ed_loop *to, struct ed_msg *msg,
+                                 ed_msg_fn *fn);
 int __real_nanosleep(const struct timespec *time, struct timespec *left);
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -44,7 +45,8 @@ int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *condition,
                                   pthread_mutex_t *lock,
                                   const struct timespec *end);
-void __wrap_ed_loop_post(struct ed_loop *to, struct ed_msg *msg, ed_msg_fn *fn);
+bool __wrap_ed_loop_post_quietly(struct ed_loop *to, struct ed_msg *msg,
+                                 ed_msg_fn *fn);
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
@@ -140,12 +142,14 @@ int __wrap_pthread_cond_timedwait(pthread_cond_t *condition,
     return __real_pthread_cond_timedwait(condition, lock, end);
 }
 
-void __wrap_ed_loop_post(struct ed_loop *to, struct ed_msg *msg, ed_msg_fn *fn)
+bool __wrap_ed_loop_post_quietly(struct ed_loop *to, struct ed_msg *msg,
+                                 ed_msg_fn *fn)
 {
     bool is_slow = to == __atomic_load_n(&slow_loop, __ATOMIC_SEQ_CST);
-    __real_ed_loop_post(to, msg, fn);
+    bool is_asleep = __real_ed_loop_post_quietly(to, msg, fn);
     if (is_slow)
         gate_pass(&returns);
+    return is_asleep;
 }
 
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
