@@ -272,7 +272,8 @@ static bool is_any_wanted(const struct bench *bench)
 
 static bool is_asked(const struct bench_contender *contender)
 {
-    return !only_who || strcmp(contender->who, only_who) == 0;
+    return contender->measure &&
+           (!only_who || strcmp(contender->who, only_who) == 0);
 }
 
 /* [contender][figure][run] */

@@ -38,7 +38,7 @@ struct bench_figure {
 
 struct bench_contender {
     const char *who;
-    bench_fn *measure;
+    bench_fn *measure; // NULL: not on this machine
 };
 
 struct bench {
@@ -56,22 +56,22 @@ enum { BENCH_MOST_FIGURES = 16, BENCH_MOST_CONTENDERS = 16 };
 /*
  * The peers. A table of contenders names them all and gets those there are:
  *
- *     {"eddy", fire_eddy}, BENCH_IF_LIBUV({"libuv", fire_libuv}, ) {NULL, NULL}
+ *     {"eddy", fire_eddy}, {"libuv", BENCH_IF_LIBUV(fire_libuv)}, {NULL, NULL}
  */
 #ifdef BENCH_LIBUV
-#define BENCH_IF_LIBUV(...) __VA_ARGS__
+#define BENCH_IF_LIBUV(measure) (measure)
 #else
-#define BENCH_IF_LIBUV(...)
+#define BENCH_IF_LIBUV(measure) NULL
 #endif
 #ifdef BENCH_LIBEV
-#define BENCH_IF_LIBEV(...) __VA_ARGS__
+#define BENCH_IF_LIBEV(measure) (measure)
 #else
-#define BENCH_IF_LIBEV(...)
+#define BENCH_IF_LIBEV(measure) NULL
 #endif
 #ifdef BENCH_LIBEVENT
-#define BENCH_IF_LIBEVENT(...) __VA_ARGS__
+#define BENCH_IF_LIBEVENT(measure) (measure)
 #else
-#define BENCH_IF_LIBEVENT(...)
+#define BENCH_IF_LIBEVENT(measure) NULL
 #endif
 
 /* Ends the measurement and the program unless what must be true is. */

@@ -141,7 +141,7 @@ const struct bench bench_idle = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", idle_eddy},
-            BENCH_IF_LIBUV({"libuv", idle_libuv}, )
+            {"libuv", BENCH_IF_LIBUV(idle_libuv)},
             {NULL, NULL},
         },
 };

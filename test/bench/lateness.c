@@ -180,9 +180,9 @@ const struct bench bench_timer_late = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", late_eddy},
-            BENCH_IF_LIBUV({"libuv", late_libuv}, )
-            BENCH_IF_LIBEV({"libev", late_libev}, )
-            BENCH_IF_LIBEVENT({"libevent", late_libevent}, )
+            {"libuv", BENCH_IF_LIBUV(late_libuv)},
+            {"libev", BENCH_IF_LIBEV(late_libev)},
+            {"libevent", BENCH_IF_LIBEVENT(late_libevent)},
             {NULL, NULL},
         },
 };

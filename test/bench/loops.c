@@ -192,9 +192,9 @@ const struct bench bench_loop_init = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", init_eddy},
-            BENCH_IF_LIBUV({"libuv", init_libuv}, )
-            BENCH_IF_LIBEV({"libev", init_libev}, )
-            BENCH_IF_LIBEVENT({"libevent", init_libevent}, )
+            {"libuv", BENCH_IF_LIBUV(init_libuv)},
+            {"libev", BENCH_IF_LIBEV(init_libev)},
+            {"libevent", BENCH_IF_LIBEVENT(init_libevent)},
             {NULL, NULL},
         },
 };
@@ -208,9 +208,9 @@ const struct bench bench_loop_turn = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", turn_eddy},
-            BENCH_IF_LIBUV({"libuv", turn_libuv}, )
-            BENCH_IF_LIBEV({"libev", turn_libev}, )
-            BENCH_IF_LIBEVENT({"libevent", turn_libevent}, )
+            {"libuv", BENCH_IF_LIBUV(turn_libuv)},
+            {"libev", BENCH_IF_LIBEV(turn_libev)},
+            {"libevent", BENCH_IF_LIBEVENT(turn_libevent)},
             {NULL, NULL},
         },
 };

@@ -289,7 +289,7 @@ const struct bench bench_message_burst = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", burst_eddy},
-            BENCH_IF_LIBUV({"libuv", burst_libuv}, )
+            {"libuv", BENCH_IF_LIBUV(burst_libuv)},
             {NULL, NULL},
         },
 };
@@ -303,7 +303,7 @@ const struct bench bench_message_pingpong = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", pingpong_eddy},
-            BENCH_IF_LIBUV({"libuv", pingpong_libuv}, )
+            {"libuv", BENCH_IF_LIBUV(pingpong_libuv)},
             {NULL, NULL},
         },
 };

@@ -367,8 +367,8 @@ static void read_node(const struct bench *bench, double *values)
 static const struct bench_contender contenders[] = {
     {"eddy", read_eddy},
     {"eddy-quiet", read_eddy_quiet},
-    BENCH_IF_LIBUV({"libuv-4trips", read_libuv_4trips}, )
-    BENCH_IF_LIBUV({"libuv-1item", read_libuv_1item}, )
+    {"libuv-4trips", BENCH_IF_LIBUV(read_libuv_4trips)},
+    {"libuv-1item", BENCH_IF_LIBUV(read_libuv_1item)},
     {"node", read_node},
     {"plain", read_plain},
     {NULL, NULL},

@@ -86,9 +86,9 @@ const struct bench bench_sizes = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", sizes_eddy},
-            BENCH_IF_LIBUV({"libuv", sizes_libuv}, )
-            BENCH_IF_LIBEV({"libev", sizes_libev}, )
-            BENCH_IF_LIBEVENT({"libevent", sizes_libevent}, )
+            {"libuv", BENCH_IF_LIBUV(sizes_libuv)},
+            {"libev", BENCH_IF_LIBEV(sizes_libev)},
+            {"libevent", BENCH_IF_LIBEVENT(sizes_libevent)},
             {NULL, NULL},
         },
 };

@@ -162,7 +162,7 @@ const struct bench bench_task_burst = {
         (const struct bench_contender[]){
             {"eddy", burst_eddy},
             {"eddy-quiet", burst_eddy_quiet},
-            BENCH_IF_LIBUV({"libuv", burst_libuv}, )
+            {"libuv", BENCH_IF_LIBUV(burst_libuv)},
             {NULL, NULL},
         },
 };
@@ -178,7 +178,7 @@ const struct bench bench_task_pingpong = {
         (const struct bench_contender[]){
             {"eddy", pingpong_eddy},
             {"eddy-quiet", pingpong_eddy_quiet},
-            BENCH_IF_LIBUV({"libuv", pingpong_libuv}, )
+            {"libuv", BENCH_IF_LIBUV(pingpong_libuv)},
             {NULL, NULL},
         },
 };

@@ -305,9 +305,9 @@ const struct bench bench_timer_start_stop = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", start_stop_eddy},
-            BENCH_IF_LIBUV({"libuv", start_stop_libuv}, )
-            BENCH_IF_LIBEV({"libev", start_stop_libev}, )
-            BENCH_IF_LIBEVENT({"libevent", start_stop_libevent}, )
+            {"libuv", BENCH_IF_LIBUV(start_stop_libuv)},
+            {"libev", BENCH_IF_LIBEV(start_stop_libev)},
+            {"libevent", BENCH_IF_LIBEVENT(start_stop_libevent)},
             {NULL, NULL},
         },
 };
@@ -321,9 +321,9 @@ const struct bench bench_timer_fire = {
     .contenders =
         (const struct bench_contender[]){
             {"eddy", fire_eddy},
-            BENCH_IF_LIBUV({"libuv", fire_libuv}, )
-            BENCH_IF_LIBEV({"libev", fire_libev}, )
-            BENCH_IF_LIBEVENT({"libevent", fire_libevent}, )
+            {"libuv", BENCH_IF_LIBUV(fire_libuv)},
+            {"libev", BENCH_IF_LIBEV(fire_libev)},
+            {"libevent", BENCH_IF_LIBEVENT(fire_libevent)},
             {NULL, NULL},
         },
 };
