@@ -14,7 +14,7 @@
  * 146 years: what interval_ns can hold; added to any time that a clock shows,
  * it does not overflow.
  */
-static const uint64_t longest_ns = (UINT64_C(1) << 62) - 1;
+#define LONGEST_NS ((UINT64_C(1) << 62) - 1)
 
 static struct ed_timer *timer_of(struct ed_list *link)
 {
@@ -38,9 +38,9 @@ static void start_timer(struct ed_loop *loop, struct ed_timer *timer,
     ed_timer_stop(timer);
     timer->loop = loop;
     timer->fn = fn;
-    if (interval_ns > longest_ns)
-        interval_ns = longest_ns;
-    timer->interval_ns = interval_ns & longest_ns;
+    if (interval_ns > LONGEST_NS)
+        interval_ns = LONGEST_NS;
+    timer->interval_ns = interval_ns & LONGEST_NS;
     timer->repeats = repeats;
     activate(timer, loop->now_ns + timer->interval_ns);
 }

@@ -216,11 +216,10 @@ static void leave_pool(struct ed_pool *pool)
         pthread_cond_broadcast(&pool->crew->quiet);
 }
 
-/* Locked, and unlocked meanwhile. Wakes the loop of a pool in crew->owed. */
-static void wake_owed(struct ed_pool *pool)
+/* Locked, and unlocked meanwhile. The pool is no longer in crew->owed. */
+static void wake_loop_of(struct ed_pool *pool)
 {
     struct ed_crew *crew = pool->crew;
-    ed_list_remove(&pool->owed_link);
     pool->running++; // so that it stays
     pthread_mutex_unlock(&crew->lock);
     ed_loop_wake_sleeper(pool->loop);
@@ -231,8 +230,9 @@ static void wake_owed(struct ed_pool *pool)
 /* Locked, and unlocked meanwhile. */
 static void wake_all_owed(struct ed_crew *crew)
 {
-    while (!ed_list_is_empty(&crew->owed))
-        wake_owed(ED_CONTAINER_OF(crew->owed.next, struct ed_pool, owed_link));
+    struct ed_list *link;
+    while ((link = ed_list_pop(&crew->owed)))
+        wake_loop_of(ED_CONTAINER_OF(link, struct ed_pool, owed_link));
 }
 
 /*
@@ -248,11 +248,13 @@ static void wake_loops(struct ed_crew *crew, struct ed_pool *pool,
     }
     if (ed_list_is_empty(&crew->owed))
         return;
-    if (!crew->queued || !crew->is_guarded)
+    if (!crew->queued || !crew->is_guarded) {
         wake_all_owed(crew);
-    else if (ed_list_is_linked(&pool->owed_link) &&
-             ++pool->unheard == MOST_UNHEARD)
-        wake_owed(pool);
+    } else if (ed_list_is_linked(&pool->owed_link) &&
+               ++pool->unheard == MOST_UNHEARD) {
+        ed_list_remove(&pool->owed_link);
+        wake_loop_of(pool);
+    }
 }
 
 /* Signals are for the program's own threads. Returns 0, or an error number. */
