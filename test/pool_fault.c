@@ -147,9 +147,14 @@ bool __wrap_ed_loop_post_quietly(struct ed_loop *to, struct ed_msg *msg,
 {
     bool is_slow = to == __atomic_load_n(&slow_loop, __ATOMIC_SEQ_CST);
     bool is_asleep = __real_ed_loop_post_quietly(to, msg, fn);
-    if (is_slow)
-        gate_pass(&returns);
-    return is_asleep;
+    if (!is_slow)
+        return is_asleep;
+
+    // What else there is to be done, before the long time that it takes.
+    if (is_asleep)
+        ed_loop_wake_sleeper(to);
+    gate_pass(&returns);
+    return false;
 }
 
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
