@@ -138,18 +138,16 @@ static int wait_for(struct ed_poller *poller, struct epoll_event *events,
 {
     if (timeout_ns <= 0)
         return epoll_wait(poller->fd, events, MOST_EVENTS, timeout_ns ? -1 : 0);
-    bool by_timer = timeout_ns < short_wait_ns || poller->lacks_pwait2;
-    if (by_timer && set_timer(poller, timeout_ns))
-        return epoll_wait(poller->fd, events, MOST_EVENTS, -1);
-    if (!poller->lacks_pwait2) {
+    bool by_timer = timeout_ns < short_wait_ns && set_timer(poller, timeout_ns);
+    if (!by_timer && !poller->lacks_pwait2) {
         struct timespec timeout = timespec_of(timeout_ns);
         int n = epoll_pwait2(poller->fd, events, MOST_EVENTS, &timeout, NULL);
         if (n >= 0 || (errno != ENOSYS && errno != EPERM))
             return n;
-        // The loop will be back for the rest of its wait.
         poller->lacks_pwait2 = true;
-        return 0;
     }
+    if (by_timer || set_timer(poller, timeout_ns))
+        return epoll_wait(poller->fd, events, MOST_EVENTS, -1);
     // Rounded up, so as not to wake before a timer is due.
     int64_t timeout_ms = (timeout_ns - 1) / (int64_t)ED_MS + 1;
     return epoll_wait(poller->fd, events, MOST_EVENTS,

@@ -34,7 +34,7 @@ enum call {
     EPOLL_CTL,
     EPOLL_WAIT,
     EPOLL_PWAIT2,
-    MUTEX_INIT,
+    TIMERFD_CREATE,
     WRITE,
     ALLOCATE, // malloc, calloc and realloc
     CALLS,
@@ -119,15 +119,11 @@ int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int size,
                : __real_epoll_pwait2(epoll, events, size, timeout, mask);
 }
 
-int __real_pthread_mutex_init(pthread_mutex_t *mutex,
-                              const pthread_mutexattr_t *attributes);
-int __wrap_pthread_mutex_init(pthread_mutex_t *mutex,
-                              const pthread_mutexattr_t *attributes);
-int __wrap_pthread_mutex_init(pthread_mutex_t *mutex,
-                              const pthread_mutexattr_t *attributes)
+int __real_timerfd_create(clockid_t clock, int flags);
+int __wrap_timerfd_create(clockid_t clock, int flags);
+int __wrap_timerfd_create(clockid_t clock, int flags)
 {
-    return fails(MUTEX_INIT) ? fails_with
-                             : __real_pthread_mutex_init(mutex, attributes);
+    return fails(TIMERFD_CREATE) ? -1 : __real_timerfd_create(clock, flags);
 }
 
 ssize_t __real_write(int fd, const void *bytes, size_t size);
@@ -244,7 +240,7 @@ static void close_both(const int fds[2])
 static void init_that_fails_anywhere_leaves_nothing_behind(void)
 {
     static const enum call by_init[] = {EPOLL_CREATE1, EVENTFD, EPOLL_CTL,
-                                        MUTEX_INIT, ALLOCATE};
+                                        ALLOCATE};
     static const int errors[] = {EMFILE, ENOMEM};
     int before = count_descriptors(), failures = 0;
     for (size_t i = 0; i < sizeof by_init / sizeof *by_init; i++) {
@@ -323,6 +319,40 @@ static void a_system_without_pwait2_waits_as_exactly(void)
 static void a_system_that_forbids_pwait2_waits_as_exactly(void)
 {
     check_waiting_without_pwait2(EPERM);
+}
+
+/* Not before its time, by whatever ends the wait. */
+static void check_a_timer(uint64_t delay_ns)
+{
+    struct ed_timer timer = {0};
+    ed_loop_update_now(&loop);
+    ed_timer_start(&loop, &timer, delay_ns, count_timer);
+    uint64_t deadline_ns = timer.node.deadline_ns;
+    CHECK_EQ(ed_loop_run(&loop), 0);
+    CHECK(ed_clock_ns() >= deadline_ns);
+    CHECK(!ed_timer_is_active(&timer));
+}
+
+static void without_a_timerfd_short_waits_are_waits_as_others(void)
+{
+    begin();
+    let_fail(TIMERFD_CREATE, 1, for_ever, EMFILE);
+    check_a_timer(200 * ED_US);
+    check_a_timer(2 * ED_MS);
+    CHECK(made[TIMERFD_CREATE] >= 1);
+    CHECK(made[EPOLL_PWAIT2] >= 2);
+    end();
+}
+
+static void without_timerfd_and_pwait2_waits_are_rounded_up(void)
+{
+    begin();
+    let_fail(TIMERFD_CREATE, 1, for_ever, EMFILE);
+    let_fail(EPOLL_PWAIT2, 1, for_ever, ENOSYS);
+    check_a_timer(200 * ED_US);
+    check_a_timer(2 * ED_MS);
+    CHECK(made[EPOLL_WAIT] >= 2);
+    end();
 }
 
 static void an_interrupted_wait_is_no_error(void)
@@ -653,6 +683,8 @@ static void nothing_allocates(void)
 TESTS(TEST(init_that_fails_anywhere_leaves_nothing_behind),
       TEST(a_system_without_pwait2_waits_as_exactly),
       TEST(a_system_that_forbids_pwait2_waits_as_exactly),
+      TEST(without_a_timerfd_short_waits_are_waits_as_others),
+      TEST(without_timerfd_and_pwait2_waits_are_rounded_up),
       TEST(an_interrupted_wait_is_no_error),
       TEST(the_error_of_a_wait_ends_the_run_and_can_be_gone_on_from),
       TEST(a_watch_that_the_system_refuses_is_not_started),
