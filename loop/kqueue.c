@@ -29,8 +29,7 @@
 /* Events taken in one wait; what is left comes with the next. */
 enum { MOST_EVENTS = 256 };
 
-/* Systems disagree about the longest timeout; waking up once a day is allowed.
- */
+/* Systems disagree about the longest timeout; waking once a day is allowed. */
 static const int64_t longest_wait_s = INT64_C(24) * 60 * 60;
 
 /*
@@ -116,8 +115,7 @@ void ed_poller_destroy(struct ed_poller *poller)
     close(poller->fd);
 }
 
-/* Files and directories count as always ready here, and cannot be waited for.
- */
+/* Files and directories count as always ready here: no use to wait for them. */
 static int check_kind(int fd)
 {
     struct stat stat;

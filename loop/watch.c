@@ -3,10 +3,9 @@
  *
  * What the system is to look for (interest) and what it has been told (told)
  * differ only while the watch is in loop->changed, or after telling it failed.
- * Starting and stopping tell it
- * at once: starting, because errors belong to the call that caused them;
- * stopping, because the caller will close the descriptor, and epoll cannot be
- * told about a closed one.
+ * Starting and stopping tell it at once: starting, because errors belong to the
+ * call that caused them; stopping, because the caller will close the
+ * descriptor, and epoll cannot be told about a closed one.
  *
  * The poller hands out pointers to watches, but only within ed_poller_wait(),
  * which puts them all into loop->ready before any callback runs. From then on

@@ -37,7 +37,7 @@
 
 #include "loop/loop.h"
 
-struct ed_crew; // the threads; see pool.c
+struct ed_crew; // the threads; see crew.h
 
 struct ed_pool_options {
     unsigned workers;     // most at once; 0: as many as processors, at least 4
