@@ -340,7 +340,7 @@ static void without_a_timerfd_short_waits_are_waits_as_others(void)
     check_a_timer(200 * ED_US);
     check_a_timer(2 * ED_MS);
     CHECK(made[TIMERFD_CREATE] >= 1);
-    CHECK(made[EPOLL_PWAIT2] >= 2);
+    CHECK(made[EPOLL_PWAIT2] >= 1); // valgrind has none, and is asked once
     end();
 }
 
