@@ -3,9 +3,9 @@
  *
  * The size that fstat tells is where the buffer starts, not what is believed: a
  * file may grow or shrink while it is read, a pipe has no size, and files of
- * /proc say 0. So there is always room for one byte more than expected, and
- * only a read that returns 0 ends the reading. Of a regular file that keeps its
- * size that is two reads.
+ * /proc say 0. So a read always asks for one byte more than is expected. Only
+ * if a regular file has just what it said, or a read returns 0, is that the
+ * end. Of a file that keeps its size that is one read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +59,9 @@ static int read_to_end(int fd, struct ed_file *file, size_t expected,
         if (count == 0)
             break;
         file->size += (size_t)count;
+        // One byte more was asked for, and is not there.
+        if (file->size == expected)
+            break;
         if (file->size > limit)
             return -EFBIG;
         if (file->size > room) {

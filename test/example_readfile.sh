@@ -63,7 +63,7 @@ run hello
 is "both forms read the same" both_forms_agree 12
 is "the timeline follows the read through worker, queue and callback" \
     says_in_order "submit" "picked up by worker" "open" "fstat: size 12" \
-    "read x2: 12 bytes" "close" "message queued" "  callback"
+    "read: 12 bytes" "close" "message queued" "  callback"
 
 run empty
 is "an empty file has a size of 0" both_forms_agree 0

@@ -250,9 +250,11 @@ static void describe(const struct event *event, char *text, size_t size)
                  strerror((int)-event->value));
     else if (strcmp(event->name, "fstat") == 0)
         snprintf(text, size, "fstat: size %" PRId64, event->value);
-    else if (strcmp(event->name, "read") == 0)
+    else if (strcmp(event->name, "read") == 0 && event->times > 1)
         snprintf(text, size, "read x%u: %" PRId64 " bytes", event->times,
                  event->value);
+    else if (strcmp(event->name, "read") == 0)
+        snprintf(text, size, "read: %" PRId64 " bytes", event->value);
     else
         snprintf(text, size, "%s", event->name);
 }
