@@ -46,7 +46,7 @@ struct ed_pool_options {
 
     /*
      * Without work, one worker and a loop that awaits few replies look for it
-     * up to 20 us before they sleep, where that has been found to pay. True:
+     * up to 50 us before they sleep, where that has been found to pay. True:
      * never.
      */
     bool never_linger;
