@@ -188,8 +188,8 @@ static int64_t time_to_wait(struct ed_loop *loop, int64_t max_wait_ns)
 
 /*
  * Whether a reply to a request is to be expected any moment. With more requests
- * under way than there are workers, looking for it would only take the
- * processor from them.
+ * under way than there are workers, and processors for them, looking for it
+ * would only take the processor from them.
  */
 static bool expects_reply(const struct ed_loop *loop)
 {

@@ -25,7 +25,12 @@ static void open_pool(struct ed_pool *pool, struct ed_loop *loop,
     };
     ed_list_init(&pool->batch);
     ed_crew_add_pool(crew);
-    loop->linger_requests = crew->never_linger ? 0 : crew->most_workers;
+    // A loop that looks for replies needs a processor, and so do those who work
+    // on them.
+    unsigned others = crew->processors - 1;
+    if (!crew->never_linger)
+        loop->linger_requests =
+            others < crew->most_workers ? others : crew->most_workers;
 }
 
 int ed_pool_init(struct ed_pool *pool, struct ed_loop *loop,
