@@ -3,7 +3,15 @@
 #define EDDY_H
 
 #include "fs/fs.h"
+#include "loop/address.h"
+#include "loop/listener.h"
 #include "loop/loop.h"
+#include "loop/process.h"
+#include "loop/signal.h"
+#include "loop/stream.h"
+#include "loop/terminal.h"
+#include "loop/udp.h"
+#include "loop/watchdog.h"
 #include "pool/pool.h"
 
 #endif

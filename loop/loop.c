@@ -15,6 +15,7 @@
 #include "loop/loop.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "loop/turn.h"
@@ -45,6 +46,7 @@ int ed_loop_init(struct ed_loop *loop)
     ed_list_init(&loop->idles);
     ed_list_init(&loop->changed);
     ed_list_init(&loop->ready);
+    ed_list_init(&loop->children);
     return 0;
 }
 
@@ -59,6 +61,7 @@ void ed_loop_destroy(struct ed_loop *loop)
     assert(!loop->is_running);
     assert(loop->requests == 0);
     assert(loop->watches == 0);
+    assert(!loop->inbox);
 
     // All timers there are become due before the end of time.
     while (ed_wheel_take_due(&loop->wheel, UINT64_MAX, &loop->due))
@@ -69,6 +72,14 @@ void ed_loop_destroy(struct ed_loop *loop)
     unlink_all(&loop->prepares);
     unlink_all(&loop->idles);
     ed_poller_destroy(&loop->poller);
+    free(loop->buffer);
+}
+
+char *ed_turn_buffer(struct ed_loop *loop)
+{
+    if (!loop->buffer)
+        loop->buffer = malloc(ED_BUFFER_SIZE);
+    return loop->buffer;
 }
 
 uint64_t ed_loop_now(const struct ed_loop *loop)

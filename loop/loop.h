@@ -81,6 +81,12 @@ struct ed_loop {
     struct ed_msg *taken;   // messages to run in this turn
     struct ed_poller poller;
 
+    // For what is built on watches.
+    char *buffer; // ED_BUFFER_SIZE bytes to read into; NULL: not needed yet
+    struct ed_passed *passed;      // descriptors that came with what is read
+    struct ed_signal_inbox *inbox; // NULL: no signal is watched
+    struct ed_list children;       // processes that have not ended
+
     // For what sends requests to other threads and gets messages back (pool).
     size_t requests;        // under way
     size_t linger_requests; // linger while there are no more than these

@@ -1,8 +1,25 @@
 /*
- * loop/trace.h - what happens to a task, told as it happens
+ * loop/trace.h - what happens in a loop, told as it happens
  *
  * A program that wants to see the way of its work sets loop->trace. Off (NULL),
- * this costs one branch. The events of a task, in order:
+ * this costs one branch. Of the loop, on its thread:
+ *
+ *     ED_TRACE_BEGIN   a callback is about to be called: its name says of
+ *                      what, subject is the struct that it gets, callback the
+ *                      function. They nest: a watch calls back a stream, which
+ *                      calls back the program
+ *     ED_TRACE_END     the callback that began last has returned; its subject
+ *                      may be gone
+ *     ED_TRACE_SLEEP   about to wait; value: for so many ns, negative: for
+ *                      whatever comes
+ *     ED_TRACE_WAKE    woken up; value: so many descriptors are ready
+ *
+ * Of a message:
+ *
+ *     ED_TRACE_MESSAGE about to be queued; then it begins with the name
+ *                      "message"                          any thread
+ *
+ * Of a task, in this order:
  *
  *     ED_TRACE_SUBMIT  handed to the pool                    loop's thread
  *     ED_TRACE_TAKE    picked up; value: the worker's number  worker
@@ -11,6 +28,10 @@
  *                                                             caller's (sync)
  *     ED_TRACE_POST    about to be queued as a message        worker
  *     ED_TRACE_DONE    about to call back                     loop's thread
+ *
+ * Names of callbacks: timer, tick, immediate, prepare, idle, watch, message,
+ * signal, exit (of a process), done (of a task); of streams connect, read,
+ * written, drain, finish; accept, overload; receive, and drain, of datagrams.
  *
  * tell is called on those threads, several at a time: it locks what it needs,
  * and calls nothing of eddy's but ed_clock_ns().
@@ -22,6 +43,11 @@
 #include <stdint.h>
 
 enum ed_trace_kind {
+    ED_TRACE_BEGIN,
+    ED_TRACE_END,
+    ED_TRACE_SLEEP,
+    ED_TRACE_WAKE,
+    ED_TRACE_MESSAGE,
     ED_TRACE_SUBMIT,
     ED_TRACE_TAKE,
     ED_TRACE_STEP,
@@ -29,11 +55,15 @@ enum ed_trace_kind {
     ED_TRACE_DONE,
 };
 
+/* Any function: to be looked up or compared, not called. */
+typedef void ed_trace_callback_fn(void);
+
 struct ed_trace_event {
     enum ed_trace_kind kind;
     const void *subject; // the struct ed_task; for a step, what is worked on
-    const char *name;    // of a step: "open", "read"; else NULL
+    const char *name;    // of a step: "open", "read"; of a callback; else NULL
     int64_t value;
+    ed_trace_callback_fn *callback; // of ED_TRACE_BEGIN; else NULL
 };
 
 struct ed_trace {
@@ -47,8 +77,25 @@ static inline void ed_trace_tell(struct ed_trace *trace,
     if (!trace)
         return;
 
-    const struct ed_trace_event event = {kind, subject, name, value};
+    const struct ed_trace_event event = {kind, subject, name, value, NULL};
     trace->tell(trace, &event);
+}
+
+static inline void ed_trace_begin(struct ed_trace *trace, const char *name,
+                                  const void *subject,
+                                  ed_trace_callback_fn *callback)
+{
+    if (!trace)
+        return;
+
+    const struct ed_trace_event event = {ED_TRACE_BEGIN, subject, name, 0,
+                                         callback};
+    trace->tell(trace, &event);
+}
+
+static inline void ed_trace_end(struct ed_trace *trace)
+{
+    ed_trace_tell(trace, ED_TRACE_END, NULL, NULL, 0);
 }
 
 #endif

@@ -33,6 +33,14 @@ static inline void ed_turn_report(struct ed_list *ready, struct ed_watch *watch,
     watch->ready |= happened;
 }
 
+/*
+ * What the loop lends to whatever reads: ED_BUFFER_SIZE bytes, of which only
+ * those that are used cost memory. Good until the callback that gets the data
+ * returns. NULL: out of memory.
+ */
+enum { ED_BUFFER_SIZE = 1024 * 1024 };
+char *ed_turn_buffer(struct ed_loop *loop);
+
 /* Tells the system of the changes of interest since the last time. */
 void ed_turn_tell_changes(struct ed_loop *loop);
 

@@ -26,9 +26,9 @@ def includes(path):
 
 
 def doors(root):
-    """The names of the public headers."""
-    names = [f'{module}/{module}.h' for module in MAY_USE] + ['fs/eddy.h']
-    return [name for name in names if (pathlib.Path(root) / name).exists()]
+    """The names of the public headers: eddy.h and those that it includes."""
+    listed = includes(pathlib.Path(root) / 'fs/eddy.h')
+    return ['fs/eddy.h'] + [name[1:-1] for name in listed]
 
 
 def with_all_it_includes(root, name):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """no_if.py ROOT: a system is a file
 
-So no source has conditionals, but the two that are a system, and a header has
+So no source has conditionals, but those that are a system, and a header has
 one, its guard. The exception is loop/spin.h, which knows processors.
 """
 import re
@@ -9,7 +9,7 @@ import sys
 
 import library
 
-SYSTEMS = ('loop/epoll.c', 'loop/kqueue.c')
+SYSTEMS = ('loop/epoll.c', 'loop/linux.c', 'loop/kqueue.c', 'loop/posix.c')
 CONDITION = re.compile(r'^[ \t]*#[ \t]*((?:if|ifdef|ifndef|elif)\b.*)', re.MULTILINE)
 PROCESSOR = re.compile(
     r'(el)?if( (\|\| )?defined __(x86_64|i386|aarch64)__)+')
