@@ -95,7 +95,7 @@ static void run_read_file(struct ed_task *task)
     struct ed_file *file = &request->file;
     struct ed_trace *trace = file->trace;
     if (!trace)
-        file->trace = task->loop->trace;
+        file->trace = ed_trace_read(&task->loop->trace);
     request->result = ed_fs_read_file_sync(request->args.open.path, file);
     file->trace = trace;
 }

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -179,6 +180,17 @@ void ed_poller_wake(struct ed_poller *poller)
     ssize_t written = write(poller->wake[0], &one, sizeof one);
     (void)written;
     errno = saved;
+}
+
+int ed_poller_open_process(pid_t pid)
+{
+#ifdef SYS_pidfd_open
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : fd;
+#else
+    (void)pid;
+    return -ENOSYS;
+#endif
 }
 
 int ed_poller_processor(void)

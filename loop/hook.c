@@ -63,13 +63,21 @@ bool ed_hook_is_active(const struct ed_hook *hook)
     return ed_list_is_linked(&hook->link);
 }
 
+static void call_hook(struct ed_loop *loop, const char *name,
+                      struct ed_hook *hook)
+{
+    ed_turn_begin(loop, name, hook, (ed_trace_callback_fn *)hook->fn);
+    hook->fn(hook);
+}
+
 /* Ticks have no ticks of their own: what they ask for is next in their list. */
 void ed_turn_run_ticks(struct ed_loop *loop)
 {
     while (!ed_list_is_empty(&loop->ticks)) {
         struct ed_hook *hook = hook_of(loop->ticks.next);
         ed_hook_stop(hook);
-        hook->fn(hook);
+        call_hook(loop, "tick", hook);
+        ed_trace_end(loop->trace);
     }
 }
 
@@ -82,12 +90,13 @@ void ed_turn_run_immediates(struct ed_loop *loop)
     while (!ed_list_is_empty(&current)) {
         struct ed_hook *hook = hook_of(current.next);
         ed_hook_stop(hook);
-        hook->fn(hook);
+        call_hook(loop, "immediate", hook);
         ed_turn_called(loop);
     }
 }
 
-static void run_lasting(struct ed_loop *loop, struct ed_list *list)
+static void run_lasting(struct ed_loop *loop, const char *name,
+                        struct ed_list *list)
 {
     struct ed_list current;
     ed_list_init(&current);
@@ -96,15 +105,14 @@ static void run_lasting(struct ed_loop *loop, struct ed_list *list)
     while (!ed_list_is_empty(&current)) {
         struct ed_list *link = ed_list_pop(&current);
         ed_list_append(list, link);
-        struct ed_hook *hook = hook_of(link);
-        hook->fn(hook);
+        call_hook(loop, name, hook_of(link));
         ed_turn_called(loop);
     }
 }
 
 void ed_turn_run_prepares(struct ed_loop *loop)
 {
-    run_lasting(loop, &loop->prepares);
+    run_lasting(loop, "prepare", &loop->prepares);
 }
 
 void ed_turn_run_idles(struct ed_loop *loop, uint64_t end_ns)
@@ -113,5 +121,5 @@ void ed_turn_run_idles(struct ed_loop *loop, uint64_t end_ns)
     loop->idle_until_ns = loop->now_ns + idle_slice_ns;
     if (end_ns < loop->idle_until_ns)
         loop->idle_until_ns = end_ns;
-    run_lasting(loop, &loop->idles);
+    run_lasting(loop, "idle", &loop->idles);
 }

@@ -242,6 +242,41 @@ void ed_poller_wake(struct ed_poller *poller)
     errno = saved;
 }
 
+/* For a process that has ended: readable, since nobody writes to it any more.
+ */
+static int open_ended(void)
+{
+    int ends[2];
+    if (pipe(ends))
+        return -errno;
+    close(ends[1]);
+    int err = set_flags(ends[0], false);
+    if (!err)
+        return ends[0];
+    close(ends[0]);
+    return err;
+}
+
+/*
+ * A queue of its own, which is itself a descriptor to be watched. The event is
+ * left in it: some systems send it before the process can be reaped, so that
+ * one has to look again.
+ */
+int ed_poller_open_process(pid_t pid)
+{
+    struct ed_poller poller = {.fd = kqueue()};
+    if (poller.fd < 0)
+        return -errno;
+    int err = set_flags(poller.fd, false);
+    if (!err)
+        err = change(&poller, pid, EVFILT_PROC, EV_ADD, NOTE_EXIT, NULL);
+    if (!err)
+        return poller.fd;
+    close(poller.fd);
+    // Most systems do not find a process any more when it has ended.
+    return err == -ESRCH ? open_ended() : err;
+}
+
 int ed_poller_processor(void)
 {
     return -1; // no call for it that all of these systems have

@@ -51,10 +51,13 @@ struct ed_listener {
     struct ed_watch watch;
     ed_accept_fn *fn;
     struct ed_timer pause;
-    int reserve;    // a descriptor, or -1
-    unsigned batch; // connections to take in a turn
-    bool is_paused;
-    bool has_file; // to be removed with it
+    int reserve;       // a descriptor, or -1
+    unsigned batch;    // connections to take in a turn
+    unsigned single;   // turns to take but one
+    unsigned vain;     // so often in a row there was none beyond the first
+    bool *was_stopped; // set by stop while connections are being taken
+    bool is_paused;    // by the program
+    bool has_file;     // to be removed with it
 };
 
 /*
@@ -65,7 +68,11 @@ struct ed_listener {
 int ed_listener_start(struct ed_loop *loop, struct ed_listener *listener,
                       const struct ed_address *address, ed_accept_fn *fn);
 
-/* For a socket that listens already, such as one that init has passed on. */
+/*
+ * For a socket that listens already, such as one that init has passed on; now
+ * it is the listener's to close. Returns 0, or -errno with the socket as
+ * before: -ENOTSOCK, -EINVAL if it does not listen, as above.
+ */
 int ed_listener_open(struct ed_loop *loop, struct ed_listener *listener, int fd,
                      ed_accept_fn *fn);
 

@@ -1,8 +1,8 @@
 /*
  * loop/loop.c - a turn, and what ends the turning
  *
- * The steps of a turn are in the files of what they run: timer.c, watch.c,
- * hook.c; messages are here. This file decides how long to wait.
+ * The steps of a turn are in the files of what they run: timer.c, signal.c,
+ * watch.c, hook.c; messages are here. This file decides how long to wait.
  *
  * Time. now_ns is read anew where it matters and only if foreign code or a wait
  * may have made it wrong (is_now_stale): before timers are looked at, and
@@ -11,6 +11,14 @@
  * Sleeping. Whoever changes something from another thread either posts a
  * message (loop/queue.c says why that is never slept through) or sets a flag
  * and calls ed_poller_wake(), which ends the wait under way or else the next.
+ *
+ * Note "idle time": idle_ns is how long the loop has slept in all. While it
+ * sleeps, the time at which it fell asleep is taken off; whoever adds the time
+ * at which it wakes up, or at which somebody asks, has the sum again. As a loop
+ * cannot have slept for longer than the clock shows, only a loop that sleeps
+ * has a negative idle_ns. So one number says all, whenever another thread reads
+ * it; that the loop did not wake up before the clock was read is seen by
+ * reading it once more.
  */
 #include "loop/loop.h"
 
@@ -59,6 +67,7 @@ static void unlink_all(struct ed_list *list)
 void ed_loop_destroy(struct ed_loop *loop)
 {
     assert(!loop->is_running);
+    ed_turn_forget_children(loop);
     assert(loop->requests == 0);
     assert(loop->watches == 0);
     assert(!loop->inbox);
@@ -77,6 +86,8 @@ void ed_loop_destroy(struct ed_loop *loop)
 
 char *ed_turn_buffer(struct ed_loop *loop)
 {
+    // Some processors copy many times slower to a block that malloc() has put
+    // sixteen bytes into a page.
     if (!loop->buffer)
         loop->buffer = malloc(ED_BUFFER_SIZE);
     return loop->buffer;
@@ -97,12 +108,6 @@ static void freshen_now(struct ed_loop *loop)
 {
     if (loop->is_now_stale)
         ed_loop_update_now(loop);
-}
-
-void ed_turn_called(struct ed_loop *loop)
-{
-    loop->is_now_stale = true;
-    ed_turn_run_ticks(loop);
 }
 
 /* ---- alive, stop, wake ----------------------------------------------- */
@@ -142,16 +147,28 @@ void ed_loop_wake(struct ed_loop *loop)
 
 /* ---- messages -------------------------------------------------------- */
 
+/* Before it is pushed: afterwards it may be gone. */
+static void tell_message(struct ed_loop *loop, const struct ed_msg *msg)
+{
+    ed_trace_tell(ed_trace_read(&loop->trace), ED_TRACE_MESSAGE, msg, NULL, 0);
+}
+
 void ed_loop_post(struct ed_loop *loop, struct ed_msg *msg, ed_msg_fn *fn)
 {
-    msg->fn = fn;
-    ed_loop_post_list(loop, msg, msg);
+    if (ed_loop_post_quietly(loop, msg, fn))
+        ed_loop_wake_sleeper(loop);
 }
 
 void ed_loop_post_list(struct ed_loop *loop, struct ed_msg *first,
                        struct ed_msg *last)
 {
-    if (ed_queue_push(&loop->queue, first, last))
+    uint64_t count = 1;
+    for (const struct ed_msg *msg = first; msg != last; msg = msg->next) {
+        tell_message(loop, msg);
+        count++;
+    }
+    tell_message(loop, last);
+    if (ed_queue_push(&loop->queue, first, last, count))
         ed_loop_wake_sleeper(loop);
 }
 
@@ -159,7 +176,8 @@ bool ed_loop_post_quietly(struct ed_loop *loop, struct ed_msg *msg,
                           ed_msg_fn *fn)
 {
     msg->fn = fn;
-    return ed_queue_push(&loop->queue, msg, msg);
+    tell_message(loop, msg);
+    return ed_queue_push(&loop->queue, msg, msg, 1);
 }
 
 void ed_loop_wake_sleeper(struct ed_loop *loop)
@@ -174,6 +192,8 @@ static void run_messages(struct ed_loop *loop)
     while (loop->taken) {
         struct ed_msg *msg = loop->taken;
         loop->taken = msg->next; // before fn, which may free the message
+        ed_count_add(&loop->messages, 1);
+        ed_turn_begin(loop, "message", msg, (ed_trace_callback_fn *)msg->fn);
         msg->fn(msg);
         ed_turn_called(loop);
     }
@@ -223,7 +243,27 @@ static bool linger(struct ed_loop *loop, int64_t wait_ns)
     bool came = ed_spin_until(&loop->queue.is_filled, look_ns);
     ed_linger_end(&loop->linger, came);
     loop->is_now_stale = true;
+    if (!came)
+        loop->now_ns += look_ns; // at least
     return came;
+}
+
+/* To be called when the queue knows it. */
+static int sleep_in_poller(struct ed_loop *loop, int64_t wait_ns)
+{
+    uint64_t events_before = loop->events;
+    ed_count_add(&loop->sleeps, 1);
+    ed_trace_tell(loop->trace, ED_TRACE_SLEEP, loop, NULL, wait_ns);
+    __atomic_store_n(&loop->idle_ns, loop->idle_ns - (int64_t)loop->now_ns,
+                     __ATOMIC_RELAXED);
+    int err = ed_poller_wait(&loop->poller, wait_ns, &loop->ready);
+    ed_queue_wake_up(&loop->queue);
+    ed_loop_update_now(loop);
+    __atomic_store_n(&loop->idle_ns, loop->idle_ns + (int64_t)loop->now_ns,
+                     __ATOMIC_RELAXED);
+    ed_trace_tell(loop->trace, ED_TRACE_WAKE, loop, NULL,
+                  (int64_t)(loop->events - events_before));
+    return err;
 }
 
 static int wait_for_events(struct ed_loop *loop, int64_t max_wait_ns)
@@ -241,15 +281,15 @@ static int wait_for_events(struct ed_loop *loop, int64_t max_wait_ns)
         return 0;
     }
     loop->unpolled = 0;
+    // A look that was in vain took its part of the wait.
+    if (wait_ns > 0)
+        wait_ns = (int64_t)(end_ns - loop->now_ns);
 
     bool is_idle = wait_ns != 0 && !ed_list_is_empty(&loop->idles);
     bool sleeps =
         wait_ns != 0 && !is_idle && ed_queue_fall_asleep(&loop->queue);
-    int err = ed_poller_wait(&loop->poller, sleeps ? wait_ns : 0, &loop->ready);
-    if (sleeps) {
-        ed_queue_wake_up(&loop->queue);
-        ed_loop_update_now(loop);
-    }
+    int err = sleeps ? sleep_in_poller(loop, wait_ns)
+                     : ed_poller_wait(&loop->poller, 0, &loop->ready);
     if (is_idle && !err && ed_list_is_empty(&loop->ready) &&
         ed_queue_is_empty(&loop->queue))
         ed_turn_run_idles(loop, end_ns);
@@ -261,9 +301,11 @@ static int wait_for_events(struct ed_loop *loop, int64_t max_wait_ns)
 
 static int turn(struct ed_loop *loop, int64_t max_wait_ns)
 {
+    ed_count_add(&loop->turns, 1);
     freshen_now(loop);
     ed_turn_run_timers(loop);
     run_messages(loop);
+    ed_turn_run_signals(loop);
     ed_turn_run_prepares(loop);
     int err = wait_for_events(loop, max_wait_ns);
     if (err)
@@ -304,4 +346,35 @@ int ed_loop_run_once(struct ed_loop *loop, int64_t max_wait_ns)
     int left = turn(loop, max_wait_ns);
     end_run(loop);
     return left;
+}
+
+/* ---- metrics --------------------------------------------------------- */
+
+void ed_loop_metrics(const struct ed_loop *loop,
+                     struct ed_loop_metrics *metrics)
+{
+    int64_t idle_ns;
+    uint64_t now_ns;
+    do {
+        idle_ns = __atomic_load_n(&loop->idle_ns, __ATOMIC_ACQUIRE);
+        now_ns = ed_clock_ns();
+    } while (__atomic_load_n(&loop->idle_ns, __ATOMIC_ACQUIRE) != idle_ns);
+    if (idle_ns < 0)
+        idle_ns += (int64_t)now_ns;
+
+    uint64_t begun = ed_count_read(&loop->messages);
+    uint64_t posted = ed_count_read(&loop->queue.pushed);
+    *metrics = (struct ed_loop_metrics){
+        .at_ns = now_ns,
+        .turns = ed_count_read(&loop->turns),
+        .callbacks = ed_count_read(&loop->callbacks),
+        .events = ed_count_read(&loop->events),
+        .messages = begun,
+        .sleeps = ed_count_read(&loop->sleeps),
+        .idle_ns = (uint64_t)idle_ns,
+        .messages_waiting = posted > begun ? posted - begun : 0,
+        .timers = ed_count_read(&loop->timers),
+        .watches = ed_count_read(&loop->watches),
+        .requests = ed_count_read(&loop->requests),
+    };
 }

@@ -11,7 +11,7 @@
  *
  * One turn:
  *
- *     timers due -> messages -> prepare, idle hooks -> wait
+ *     timers due -> messages -> signals -> prepare, idle hooks -> wait
  *                -> ready descriptors -> immediates
  *
  * and after every single callback, before anything else, the ticks that were
@@ -26,12 +26,13 @@
  * what is started starts it anew.
  *
  * Threads. A loop and all that is started on it belong to the thread that runs
- * it, except where it says "Any thread". There is no global state: any number
- * of loops live in one process. After fork, the child may use none of its
- * parent's.
+ * it, except where it says "Any thread". There is no global state but for what
+ * a process has once (signals, the terminal's mode): any number of loops live
+ * in one process. After fork, the child may use none of its parent's.
  *
  * Errors are -errno. Misuse is an assertion. Where a function returns nothing,
- * it cannot fail. No signal handler is installed and no signal is blocked.
+ * it cannot fail. No signal handler is installed but for those who ask
+ * (loop/signal.h, loop/terminal.h), and no signal is blocked.
  */
 #ifndef EDDY_LOOP_LOOP_H
 #define EDDY_LOOP_LOOP_H
@@ -40,6 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "loop/count.h"
 #include "loop/list.h"
 #include "loop/poller.h"
 #include "loop/queue.h"
@@ -57,19 +59,31 @@ enum { ED_CACHE_LINE = 64 };
 
 struct ed_loop {
     // yours to set
-    struct ed_trace *trace; // told of the tasks of this loop; NULL: nobody
+    struct ed_trace *trace; // told what happens in this loop; NULL: nobody
 
     // yours to read
     uint64_t idle_until_ns; // for an idle hook: be back by then
 
-    // private
+    // private; apart from trace, which other threads look at with each message
+    char apart_from_trace[ED_CACHE_LINE];
     uint64_t now_ns;   // the clock as last read
     uint64_t pass_ns;  // timers are due in this turn that are due by then
     bool is_now_stale; // foreign code ran since
     bool is_stopping;  // set by any thread
     bool is_running;
-    size_t alive;   // what keeps the loop going
-    size_t watches; // started
+    size_t alive; // what keeps the loop going
+
+    // What ed_loop_metrics() tells, as loop/count.h has it. A negative idle_ns
+    // says that the loop sleeps: see the note in loop.c.
+    uint64_t turns;
+    uint64_t callbacks;
+    uint64_t events;
+    uint64_t messages;
+    uint64_t sleeps;
+    int64_t idle_ns;
+    uint64_t timers;
+    uint64_t watches;
+
     struct ed_wheel wheel;
     struct ed_list due; // timers to fire in this turn
     struct ed_list ticks;
@@ -88,7 +102,7 @@ struct ed_loop {
     struct ed_list children;       // processes that have not ended
 
     // For what sends requests to other threads and gets messages back (pool).
-    size_t requests;        // under way
+    uint64_t requests;      // under way; as loop/count.h has it
     size_t linger_requests; // linger while there are no more than these
     unsigned unpolled;      // turns since the last look at the descriptors
     struct ed_linger linger;
@@ -107,17 +121,19 @@ struct ed_loop {
 int ed_loop_init(struct ed_loop *loop);
 
 /*
- * Requests must be done and watches stopped. Timers and hooks still started are
- * stopped; messages still queued are forgotten.
+ * Requests must be done and watches (of signals, too) stopped. Timers and hooks
+ * still started are stopped; messages still queued are forgotten.
  */
 void ed_loop_destroy(struct ed_loop *loop);
 
 /*
  * Takes turns until nothing is left that keeps the loop alive, or it is
- * stopped. Alive it is kept by: started timers and watches (unless unref'd),
- * ticks and immediates, requests under way, queued messages, and ed_loop_ref().
- * Returns 0 when nothing is left, 1 when stopped before, or -errno if waiting
- * failed.
+ * stopped. Not from within its own callbacks, which is an assertion: what the
+ * turn under way still has to call would be called in the midst of a callback
+ * that relies on being alone. Alive it is kept by: started timers and watches
+ * (unless unref'd), ticks and immediates, requests under way, queued messages,
+ * and ed_loop_ref(). Returns 0 when nothing is left, 1 when stopped before, or
+ * -errno if waiting failed.
  */
 int ed_loop_run(struct ed_loop *loop);
 
@@ -340,5 +356,39 @@ bool ed_loop_post_quietly(struct ed_loop *loop, struct ed_msg *msg,
 
 /* Any thread. Wakes the loop if it sleeps and nobody has woken it yet. */
 void ed_loop_wake_sleeper(struct ed_loop *loop);
+
+/* ---- metrics --------------------------------------------------------- */
+
+struct ed_loop_metrics {
+    uint64_t at_ns; // when they were read, on the clock of ed_clock_ns()
+
+    // since ed_loop_init()
+    uint64_t turns;
+    uint64_t callbacks; // made by the turns; not those made by these in turn
+    uint64_t events;    // descriptors found ready
+    uint64_t messages;  // begun
+    uint64_t sleeps;    // waits in which the system was told to wait
+    uint64_t idle_ns;   // asleep, the sleep under way included
+
+    // at this time
+    uint64_t messages_waiting; // posted, and not begun
+    uint64_t timers;           // started
+    uint64_t watches;          // started
+    uint64_t requests;         // under way
+};
+
+/*
+ * Any thread, at any time from init to destroy; it takes no lock and holds up
+ * nobody. The numbers are always counted. Each is right, but a loop that runs
+ * meanwhile may have changed one before the next is read. How busy the loop was
+ * from one reading to another:
+ *
+ *     1 - (b.idle_ns - a.idle_ns) / (b.at_ns - a.at_ns)
+ *
+ * Read by another thread just as the loop wakes up, idle_ns can be ahead by as
+ * long as the loop then takes to say so.
+ */
+void ed_loop_metrics(const struct ed_loop *loop,
+                     struct ed_loop_metrics *metrics);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "loop/list.h"
 
@@ -49,6 +50,13 @@ int ed_poller_wait(struct ed_poller *poller, int64_t timeout_ns,
  * returns at once. Keeps errno.
  */
 void ed_poller_wake(struct ed_poller *poller);
+
+/*
+ * Opens a descriptor, close-on-exec, that is readable from when a child process
+ * has ended, or a moment before it can be reaped. Returns it, or -errno, also
+ * where there is no such thing.
+ */
+int ed_poller_open_process(pid_t pid);
 
 /* Any thread. The number of the processor that runs the caller; -1: unknown. */
 int ed_poller_processor(void);

@@ -19,13 +19,14 @@ void ed_queue_init(struct ed_queue *queue)
 }
 
 bool ed_queue_push(struct ed_queue *queue, struct ed_msg *first,
-                   struct ed_msg *last)
+                   struct ed_msg *last, uint64_t count)
 {
     last->next = NULL;
 
     ed_lock_take(&queue->lock);
     *queue->end = first;
     queue->end = &last->next;
+    ed_count_add(&queue->pushed, count);
     if (!queue->is_filled)
         __atomic_store_n(&queue->is_filled, true, __ATOMIC_RELAXED);
     bool is_asleep = __atomic_load_n(&queue->is_asleep, __ATOMIC_RELAXED);

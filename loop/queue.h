@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "loop/count.h"
 #include "loop/lock.h"
 
 struct ed_msg;
@@ -36,17 +37,19 @@ struct ed_queue {
     struct ed_msg **end;   // the link that the next push fills in
     bool is_filled;        // oldest is not NULL; read without the lock, too
     bool is_asleep;        // the receiver sleeps and nobody woke it yet
+    uint64_t pushed;       // messages, ever; read without the lock, too
 };
 
 /* Messages still in a queue that is given up are their senders' memory. */
 void ed_queue_init(struct ed_queue *queue);
 
 /*
- * Any thread. Appends the messages from first to last, linked by next. Returns
- * whether the receiver sleeps: then somebody has to wake it.
+ * Any thread. Appends the messages from first to last, linked by next, which
+ * are so many. Returns whether the receiver sleeps: then somebody has to wake
+ * it.
  */
 bool ed_queue_push(struct ed_queue *queue, struct ed_msg *first,
-                   struct ed_msg *last);
+                   struct ed_msg *last, uint64_t count);
 
 /*
  * Any thread. Returns whether it is the caller who has to wake the receiver:

@@ -4,8 +4,8 @@
  */
 #include "loop/sigpipe.h"
 
-#include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 
 static bool is_sigpipe_pending(void)
 {
@@ -30,14 +30,12 @@ void ed_sigpipe_hold(struct ed_sigpipe *sigpipe)
     sigpipe->was_pending = sigpipe->was_blocked && is_sigpipe_pending();
 }
 
-void ed_sigpipe_release(struct ed_sigpipe *sigpipe)
+void ed_sigpipe_release(struct ed_sigpipe *sigpipe, bool may_have_come)
 {
-    int saved = errno;
     sigset_t set = only_sigpipe();
     int number;
-    if (saved == EPIPE && !sigpipe->was_pending && is_sigpipe_pending())
+    if (may_have_come && !sigpipe->was_pending && is_sigpipe_pending())
         sigwait(&set, &number); // at once
     if (!sigpipe->was_blocked)
         pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    errno = saved;
 }

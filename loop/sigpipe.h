@@ -17,7 +17,7 @@ struct ed_sigpipe {
 
 void ed_sigpipe_hold(struct ed_sigpipe *sigpipe);
 
-/* Keeps errno, which may be that of the call. */
-void ed_sigpipe_release(struct ed_sigpipe *sigpipe);
+/* may_have_come: as far as the result of the call tells. */
+void ed_sigpipe_release(struct ed_sigpipe *sigpipe, bool may_have_come);
 
 #endif

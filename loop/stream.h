@@ -62,36 +62,38 @@ struct ed_stream {
     ed_stream_fn *on_drain; // room again after it was full; or error is set
     void *buffer;           // to read into; NULL: the loop's
     size_t buffer_size;
-    size_t queue_limit; // bytes of copies kept; 0: 16 MiB
+    size_t queue_limit; // bytes of memory for copies; 0: 16 MiB
     size_t high_water;  // bytes; 0: 64 KiB
-    size_t low_water;   // bytes; at most, and if 0, a quarter of high_water
-    bool takes_fds;     // from Unix domain sockets, see ed_stream_take_fd()
+    size_t low_water;   // bytes; 0: a quarter of high_water
+    bool takes_fds;     // from Unix domain sockets: see ed_stream_take_fd()
     // before it is connected
     const struct ed_address *local; // the address to connect from
 
     // yours to read
-    int fd;        // -1 or 0 while not open
-    int error;     // what broke the writing side, or the outcome of a connect
-                   // or finish: 0 or -errno
-    size_t queued; // bytes written here that the system has not taken yet
+    int fd;    // while it is open
+    int error; // 0, or -errno: what broke it, or became of connect or finish
+    uint64_t queued; // bytes written here that the system has not taken yet
 
     // private
     struct ed_watch watch;
-    struct ed_timer timer; // for connect and finish
-    struct ed_hook hook;   // calls back what is done and drained
+    struct ed_timer timer; // ends a connect or a finish
+    struct ed_hook hook;   // calls back who waits for writes, and on_phase
     ed_read_fn *on_read;
     ed_stream_fn *on_phase;  // connected, or finished
-    struct ed_write *writes; // oldest first, those done included
+    struct ed_write *writes; // in order; the first ones may be sent already
     struct ed_write **writes_end;
-    struct ed_write *unsent; // the first that is not all sent
+    struct ed_write *unsent; // the first of them that is not
     size_t copied;           // bytes of memory that hold copies
     unsigned char phase;
-    unsigned char kind;
-    bool was_full;   // since the last on_drain
-    bool is_reading; // wanted
-    bool has_ended;  // no more to read
-    bool will_end;   // write no more after what is queued
-    bool is_shut;    // has told the other side so
+    bool is_socket;
+    bool is_reading;   // as asked for
+    bool has_ended;    // there is no more to read
+    bool was_full;     // and on_drain has not been called since
+    bool will_end;     // nothing more is written after what is queued
+    bool is_shut;      // and the other side has been told so
+    bool is_finishing; // being closed gracefully
+    bool is_over;      // close, and call on_phase
+    bool *was_closed;  // set by close while the hook calls back
 };
 
 /* ---- open and close ---------------------------------------------------- */
@@ -200,8 +202,9 @@ int64_t ed_stream_try_write(struct ed_stream *stream, const void *data,
 
 struct ed_write {
     // yours to set
-    const int *fds;  // descriptors that go along with the first byte (Unix
-    size_t fd_count; // domain); at most 253, left open, yours again in done
+    const int *fds;    // descriptors that go along with the first byte (Unix
+    size_t fd_count;   // domain); at most 253, left open, yours again in done
+    struct iovec part; // a place for parts, if there is but one
 
     // yours to read, in done
     struct ed_stream *stream;
@@ -211,13 +214,13 @@ struct ed_write {
     // private
     struct ed_write *next;
     ed_write_fn *fn;
-    const struct iovec *parts; // to send
+    const struct iovec *parts; // that are not all sent
     size_t part_count;
-    uint64_t size; // in all
-    uint64_t offset;
-    int file; // to send from, at offset; -1: from parts
-    unsigned char kind;
-    struct iovec part; // if there is but one
+    size_t part_sent; // bytes of the first of them
+    uint64_t left;    // bytes, of all that is to be sent
+    uint64_t offset;  // in the file
+    int file;         // -1: from parts
+    bool is_copy;     // the library's own
 };
 
 /*
@@ -240,7 +243,7 @@ int ed_stream_send_file(struct ed_stream *stream, struct ed_write *write,
                         int file, uint64_t offset, uint64_t size,
                         ed_write_fn *done);
 
-/* Whether queued has reached high_water and not been at low_water since. */
+/* Whether queued has reached high_water, and on_drain has not come since. */
 bool ed_stream_is_full(const struct ed_stream *stream);
 
 /*

@@ -30,6 +30,7 @@ static void activate(struct ed_timer *timer, uint64_t deadline_ns)
         deadline_ns = timer->loop->pass_ns + 1;
     ed_wheel_add(&timer->loop->wheel, &timer->node, deadline_ns);
     timer->loop->alive += !timer->is_unref;
+    ed_count_add(&timer->loop->timers, 1);
 }
 
 static void start_timer(struct ed_loop *loop, struct ed_timer *timer,
@@ -72,6 +73,7 @@ void ed_timer_stop(struct ed_timer *timer)
 
     ed_wheel_remove(&timer->loop->wheel, &timer->node);
     timer->loop->alive -= !timer->is_unref;
+    ed_count_take(&timer->loop->timers, 1);
 }
 
 bool ed_timer_is_active(const struct ed_timer *timer)
@@ -111,6 +113,7 @@ static void fire(struct ed_loop *loop, struct ed_timer *timer)
     ed_timer_stop(timer);
     if (timer->repeats)
         activate(timer, next_period(timer, loop->now_ns));
+    ed_turn_begin(loop, "timer", timer, (ed_trace_callback_fn *)timer->fn);
     timer->fn(timer);
     ed_turn_called(loop);
 }

@@ -1,8 +1,9 @@
 /*
  * loop/trace.h - what happens in a loop, told as it happens
  *
- * A program that wants to see the way of its work sets loop->trace. Off (NULL),
- * this costs one branch. Of the loop, on its thread:
+ * A program that wants to see the way of its work sets loop->trace, on the
+ * loop's thread, while no other thread posts to the loop or works for it. Off
+ * (NULL), this costs one branch. Of the loop, on its thread:
  *
  *     ED_TRACE_BEGIN   a callback is about to be called: its name says of
  *                      what, subject is the struct that it gets, callback the
@@ -11,10 +12,11 @@
  *     ED_TRACE_END     the callback that began last has returned; its subject
  *                      may be gone
  *     ED_TRACE_SLEEP   about to wait; value: for so many ns, negative: for
- *                      whatever comes
- *     ED_TRACE_WAKE    woken up; value: so many descriptors are ready
+ *                      whatever comes. A look at what is ready that does not
+ *                      wait is not told. Subject is the loop
+ *     ED_TRACE_WAKE    the wait is over; value: so many descriptors are ready
  *
- * Of a message:
+ * Of a message, its struct ed_msg:
  *
  *     ED_TRACE_MESSAGE about to be queued; then it begins with the name
  *                      "message"                          any thread
@@ -27,7 +29,8 @@
  *                      value: what it returned, or -errno     worker, or the
  *                                                             caller's (sync)
  *     ED_TRACE_POST    about to be queued as a message        worker
- *     ED_TRACE_DONE    about to call back                     loop's thread
+ *     ED_TRACE_DONE    about to call back; then it begins     loop's thread
+ *                      with the name "done"
  *
  * Names of callbacks: timer, tick, immediate, prepare, idle, watch, message,
  * signal, exit (of a process), done (of a task); of streams connect, read,
@@ -60,7 +63,7 @@ typedef void ed_trace_callback_fn(void);
 
 struct ed_trace_event {
     enum ed_trace_kind kind;
-    const void *subject; // the struct ed_task; for a step, what is worked on
+    const void *subject; // the struct concerned; for a step, what is worked on
     const char *name;    // of a step: "open", "read"; of a callback; else NULL
     int64_t value;
     ed_trace_callback_fn *callback; // of ED_TRACE_BEGIN; else NULL
@@ -70,32 +73,38 @@ struct ed_trace {
     void (*tell)(struct ed_trace *trace, const struct ed_trace_event *event);
 };
 
+/* For those below: tells it to trace, which is not NULL. */
+void ed_trace_send(struct ed_trace *trace, enum ed_trace_kind kind,
+                   const void *subject, const char *name, int64_t value,
+                   ed_trace_callback_fn *callback);
+
 static inline void ed_trace_tell(struct ed_trace *trace,
                                  enum ed_trace_kind kind, const void *subject,
                                  const char *name, int64_t value)
 {
-    if (!trace)
-        return;
-
-    const struct ed_trace_event event = {kind, subject, name, value, NULL};
-    trace->tell(trace, &event);
+    if (trace)
+        ed_trace_send(trace, kind, subject, name, value, NULL);
 }
 
 static inline void ed_trace_begin(struct ed_trace *trace, const char *name,
                                   const void *subject,
                                   ed_trace_callback_fn *callback)
 {
-    if (!trace)
-        return;
-
-    const struct ed_trace_event event = {ED_TRACE_BEGIN, subject, name, 0,
-                                         callback};
-    trace->tell(trace, &event);
+    if (trace)
+        ed_trace_send(trace, ED_TRACE_BEGIN, subject, name, 0, callback);
 }
 
 static inline void ed_trace_end(struct ed_trace *trace)
 {
     ed_trace_tell(trace, ED_TRACE_END, NULL, NULL, 0);
+}
+
+/*
+ * Any thread. Whom to tell; on the loop's own thread, just look at loop->trace.
+ */
+static inline struct ed_trace *ed_trace_read(struct ed_trace *const *place)
+{
+    return __atomic_load_n(place, __ATOMIC_ACQUIRE);
 }
 
 #endif

@@ -38,7 +38,12 @@ struct ed_datagram {
 /*
  * count > 0: as many datagrams, with their data, good until the callback
  * returns. Negative: -errno, such as -ECONNREFUSED when a peer that we are
- * connected to has said that nobody is there; receiving goes on.
+ * connected to has said that nobody is there; receiving goes on. If there is
+ * nothing but errors (-ENOMEM), it pauses for 10 ms after each from the 17th
+ * on.
+ *
+ * To a socket that has both, IPv4 peers are [::ffff:1.2.3.4], as the system
+ * gives them; an answer finds them so.
  */
 typedef void ed_udp_receive_fn(struct ed_udp *udp,
                                const struct ed_datagram *datagrams, int count);
@@ -48,8 +53,9 @@ typedef void ed_udp_fn(struct ed_udp *udp);
 struct ed_udp {
     // yours to set, before open
     bool reuse_address; // others may be bound to it, too (multicast)
-    bool reuse_port;    // the same, and unicast is shared out among them
-    bool ipv6_only;     // of "*" and "[::]"
+    bool reuse_port; // the same, and unicast is shared out among them (Linux,
+                     // FreeBSD)
+    bool ipv6_only;  // of "*" and "[::]"
     // at any time
     ed_udp_fn *on_drain; // room again after a send returned -EAGAIN
     void *buffer;        // to receive into; NULL: the loop's
@@ -61,14 +67,19 @@ struct ed_udp {
     int fd;
 
     // private
-    struct ed_watch watch;
+    struct ed_watch watch; // active while open
+    struct ed_timer pause; // of receiving, after too many errors
     ed_udp_receive_fn *on_receive;
-    bool is_full; // a send was refused
+    int family;
+    int error;            // still to be told; 0: none
+    unsigned char errors; // in a row
+    bool is_full;         // a send was refused
 };
 
 /*
- * Opens a socket bound to an address of this machine: "*:0" for a client.
- * Returns 0, or -errno: -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE ... .
+ * Opens a socket bound to an address of this machine: "*:0" for a client. It
+ * must not be open. Returns 0, or -errno: -EADDRINUSE, -EACCES, -EADDRNOTAVAIL,
+ * -EMFILE ... ; -EAFNOSUPPORT for what is no IP address.
  */
 int ed_udp_open(struct ed_loop *loop, struct ed_udp *udp,
                 const struct ed_address *local);
@@ -79,20 +90,27 @@ void ed_udp_close(struct ed_udp *udp);
 bool ed_udp_is_open(const struct ed_udp *udp);
 
 /*
- * From now on sends to this peer and receives from it alone; NULL: from and to
- * all again. Returns 0 or -errno.
+ * From now on sends to this peer and receives from it alone, but for what is
+ * waiting already; NULL: from and to all again, with the same port. Returns 0
+ * or -errno.
  */
 int ed_udp_connect(struct ed_udp *udp, const struct ed_address *peer);
 
 /*
  * Sends datagrams in order, as many as the system takes. Returns how many, or
- * -errno if not even the first: -EAGAIN (no room now), -EMSGSIZE, -ECONNREFUSED
- * (of an earlier one), -ENETUNREACH, -EDESTADDRREQ ... .
+ * -errno if not even the first: -EAGAIN (no room now: on_drain will follow),
+ * -EMSGSIZE, -ECONNREFUSED (of an earlier one), -ENETUNREACH, -EDESTADDRREQ,
+ * -ENOBUFS (BSD: the network is busy) ... . After fewer than count, sending the
+ * rest tells why, if it is still so.
  */
 int64_t ed_udp_send(struct ed_udp *udp, const struct ed_datagram *datagrams,
                     size_t count);
 
-/* Returns 0, or -ENOMEM if there is no buffer to receive into. */
+/*
+ * Starts, or goes on after a stop, or goes on with another fn. Returns 0, or
+ * -errno and receives nothing: -ENOMEM if there is no buffer to receive into,
+ * and -ENOMEM or -ENOSPC if the system cannot watch one more descriptor.
+ */
 int ed_udp_receive_start(struct ed_udp *udp, ed_udp_receive_fn *fn);
 
 void ed_udp_receive_stop(struct ed_udp *udp);
@@ -110,18 +128,24 @@ int ed_udp_peer(const struct ed_udp *udp, struct ed_address *peer);
 
 /*
  * Takes part in a multicast group, or no longer. interface is an index as
- * if_nametoindex() has it; 0: the system's choice.
+ * if_nametoindex() has it; 0: the system's choice. Not every socket that has
+ * both IPv4 and IPv6 can be in an IPv4 group; on Linux it can.
  */
 int ed_udp_join(struct ed_udp *udp, const struct ed_address *group,
                 unsigned interface);
 int ed_udp_leave(struct ed_udp *udp, const struct ed_address *group,
                  unsigned interface);
 
-/* Only what source sends to the group. */
+/* Only what source sends to the group; -EOPNOTSUPP (NetBSD, OpenBSD). */
 int ed_udp_join_source(struct ed_udp *udp, const struct ed_address *group,
                        const struct ed_address *source, unsigned interface);
 int ed_udp_leave_source(struct ed_udp *udp, const struct ed_address *group,
                         const struct ed_address *source, unsigned interface);
+
+/*
+ * These are for the family of the socket; on one that has both for IPv6, and
+ * for IPv4 as far as the system allows.
+ */
 
 /* Where multicast goes out. */
 int ed_udp_multicast_interface(struct ed_udp *udp, unsigned interface);

@@ -38,7 +38,7 @@ int ed_watch_start(struct ed_loop *loop, struct ed_watch *watch, int fd,
     watch->interest = interest;
     watch->told = interest;
     watch->is_active = true;
-    loop->watches++;
+    ed_count_add(&loop->watches, 1);
     loop->alive += !watch->is_unref;
     return 0;
 }
@@ -66,7 +66,7 @@ void ed_watch_stop(struct ed_watch *watch)
         ed_poller_set(&watch->loop->poller, watch, watch->told, 0);
     watch->told = 0;
     watch->is_active = false;
-    watch->loop->watches--;
+    ed_count_take(&watch->loop->watches, 1);
     watch->loop->alive -= !watch->is_unref;
 }
 
@@ -123,6 +123,7 @@ void ed_turn_run_watches(struct ed_loop *loop)
         watch->ready &= watch->interest | ED_HANGUP | ED_ERROR;
         if (!watch->ready)
             continue;
+        ed_turn_begin(loop, "watch", watch, (ed_trace_callback_fn *)watch->fn);
         watch->fn(watch);
         ed_turn_called(loop);
     }

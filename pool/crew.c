@@ -91,11 +91,15 @@ static void *work(void *argument);
 static void finish_task(struct ed_msg *msg)
 {
     struct ed_task *task = ED_CONTAINER_OF(msg, struct ed_task, msg);
+    struct ed_loop *loop = task->loop;
     task->pool = NULL;
-    task->loop->requests--;
-    task->loop->reply_processor = task->processor;
-    ed_trace_tell(task->loop->trace, ED_TRACE_DONE, task, NULL, task->error);
+    ed_count_take(&loop->requests, 1);
+    loop->reply_processor = task->processor;
+    ed_trace_tell(loop->trace, ED_TRACE_DONE, task, NULL, task->error);
+    ed_trace_begin(loop->trace, "done", task,
+                   (ed_trace_callback_fn *)task->done);
     task->done(task);
+    ed_trace_end(loop->trace);
 }
 
 /*
@@ -105,7 +109,8 @@ static void finish_task(struct ed_msg *msg)
 static bool post_quietly(struct ed_task *task, int error)
 {
     task->error = error;
-    ed_trace_tell(task->loop->trace, ED_TRACE_POST, task, NULL, error);
+    ed_trace_tell(ed_trace_read(&task->loop->trace), ED_TRACE_POST, task, NULL,
+                  error);
     return ed_loop_post_quietly(task->loop, &task->msg, finish_task);
 }
 
@@ -395,7 +400,8 @@ static void *work(void *argument)
         pthread_mutex_unlock(&crew->lock);
         make_call(crew, call);
 
-        ed_trace_tell(task->loop->trace, ED_TRACE_TAKE, task, NULL, number);
+        ed_trace_tell(ed_trace_read(&task->loop->trace), ED_TRACE_TAKE, task,
+                      NULL, number);
         uint64_t begin_ns = is_measured ? ed_clock_ns() : 0;
         task->run(task);
         uint64_t took_ns = is_measured ? ed_clock_ns() - begin_ns : 0;

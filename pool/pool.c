@@ -91,7 +91,7 @@ int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
         .run = run,
         .done = done,
     };
-    loop->requests++;
+    ed_count_add(&loop->requests, 1);
     ed_trace_tell(loop->trace, ED_TRACE_SUBMIT, task, NULL, 0);
     ed_list_append(&pool->batch, &task->link);
     pool->batched++;

@@ -178,6 +178,8 @@ struct teller {
 static void tell(struct ed_trace *trace, const struct ed_trace_event *event)
 {
     struct teller *teller = ED_CONTAINER_OF(trace, struct teller, trace);
+    if (event->kind < ED_TRACE_SUBMIT)
+        return; // of the loop
     if (teller->count < MOST_NOTES)
         teller->notes[teller->count++] = *event;
     if (event->kind != ED_TRACE_STEP)

@@ -18,8 +18,10 @@
 #include <signal.h>
 #include <sys/event.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 
+#include "loop/process.h"
 #include "test/double/faults.h"
 
 enum { MOST_TURNS = 100, SEEDS = 50 };
@@ -516,6 +518,34 @@ static void a_signal_handler_may_stop_the_loop(void)
     ed_loop_destroy(&loop);
 }
 
+/* ---- scenarios: processes ------------------------------------------ */
+
+static unsigned ends_told;
+
+static void count_end(struct ed_process *process)
+{
+    CHECK_EQ(process->status, 3);
+    ends_told++;
+}
+
+static void processes_are_reaped_when_they_have_ended(void)
+{
+    static const char *const commands[] = {"exit 3", "sleep 0.02; exit 3"};
+    struct ed_process processes[4] = {0};
+    NEED(ed_loop_init(&loop) == 0);
+    ends_told = 0;
+    for (int i = 0; i < 4; i++) {
+        const char *const args[] = {"/bin/sh", "-c", commands[i % 2], NULL};
+        CHECK_EQ(ed_process_spawn(&loop, &processes[i],
+                                  &(struct ed_spawn){.args = args}, count_end),
+                 0);
+    }
+    CHECK_EQ(ed_loop_run(&loop), 0);
+    CHECK_EQ(ends_told, 4);
+    CHECK(waitpid(-1, NULL, WNOHANG) < 0);
+    ed_loop_destroy(&loop);
+}
+
 /* ---- the same, with faults ----------------------------------------- */
 
 typedef void scenario_fn(void);
@@ -529,6 +559,7 @@ static scenario_fn *const about_descriptors[] = {
     a_descriptor_used_anew_has_none_of_the_old_events,
     a_descriptor_closed_too_early_does_no_harm,
     what_cannot_be_waited_for_is_refused,
+    processes_are_reaped_when_they_have_ended,
     NULL,
 };
 
@@ -584,6 +615,17 @@ static void all_goes_well_when_events_carry_no_data(void)
 static void all_goes_well_when_edges_are_told_again(void)
 {
     play_all(&(struct kqueue_faults){.refire = 1, .no_user = 1});
+}
+
+static void all_goes_well_when_processes_end_later_than_told(void)
+{
+    play_all(&(struct kqueue_faults){.early_exit = 1});
+}
+
+static void all_goes_well_without_events_of_processes(void)
+{
+    play_all(&(struct kqueue_faults){.proc_errno = EINVAL});
+    play_all(&(struct kqueue_faults){.proc_errno = ENOMEM, .eintr_every = 2});
 }
 
 static void all_goes_well_without_user_events(void)
@@ -749,6 +791,71 @@ static void a_pipe_that_wakes_is_asked_for_only_where_it_is_needed(void)
     CHECK_EQ(open_descriptors(), before);
 }
 
+/* Ends with status 3 when told to. Returns its pid. */
+static pid_t fork_child(int go[2])
+{
+    char byte;
+    if (pipe(go))
+        return -1;
+    pid_t pid = fork();
+    if (pid)
+        return pid;
+    while (read(go[0], &byte, 1) < 0)
+        ;
+    _exit(3);
+}
+
+static int change_process(int queue, pid_t pid, unsigned flags, unsigned what)
+{
+    struct kevent event = {0};
+    event.ident = (uintptr_t)pid;
+    event.filter = EVFILT_PROC;
+    event.flags = (__typeof__(event.flags))flags;
+    event.fflags = what;
+    return kevent(queue, &event, 1, NULL, 0, NULL) ? -errno : 0;
+}
+
+static void the_end_of_a_process_is_told_once(void)
+{
+    static const struct timespec no_time = {0};
+    struct kevent event = {0};
+    int go[2];
+    pid_t pid = fork_child(go);
+    int queue = kqueue();
+    NEED(pid > 0 && queue >= 0);
+    CHECK_EQ(change_process(queue, pid, EV_ADD, 0), -EINVAL);
+    CHECK_EQ(change_process(queue, pid, EV_DELETE, 0), -ENOENT);
+    CHECK_EQ(change_process(queue, pid, EV_ADD, NOTE_EXIT), 0);
+    CHECK_EQ(change_process(queue, pid, EV_DELETE, 0), 0);
+    CHECK_EQ(change_process(queue, pid, EV_ADD, NOTE_EXIT), 0);
+    CHECK_EQ(kevent(queue, NULL, 0, &event, 1, &no_time), 0);
+
+    CHECK_EQ(write(go[1], "x", 1), 1);
+    CHECK_EQ(kevent(queue, NULL, 0, &event, 1, NULL), 1);
+    CHECK_EQ(event.ident, pid);
+    CHECK_EQ(event.filter, EVFILT_PROC);
+    CHECK_EQ(event.fflags, NOTE_EXIT);
+    CHECK(event.flags & EV_EOF);
+    CHECK(event.flags & EV_ONESHOT);
+    CHECK_EQ(WEXITSTATUS((int)event.data), 3);
+    CHECK_EQ(kevent(queue, NULL, 0, &event, 1, &no_time), 0);
+    CHECK_EQ(change_process(queue, pid, EV_DELETE, 0), -ENOENT);
+
+    // Now that it has ended, only FreeBSD finds it.
+    int err = change_process(queue, pid, EV_ADD, NOTE_EXIT);
+#ifdef KQUEUE_DOUBLE_FREEBSD
+    CHECK_EQ(err, 0);
+    CHECK_EQ(kevent(queue, NULL, 0, &event, 1, &no_time), 1);
+#else
+    CHECK_EQ(err, -ESRCH);
+#endif
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    CHECK_EQ(change_process(queue, pid, EV_ADD, NOTE_EXIT), -ESRCH);
+    close(queue);
+    close(go[0]);
+    close(go[1]);
+}
+
 TESTS(TEST(what_is_left_unread_is_reported_again),
       TEST(a_writer_learns_that_nobody_reads_any_more),
       TEST(both_directions_of_a_descriptor_are_reported),
@@ -763,17 +870,21 @@ TESTS(TEST(what_is_left_unread_is_reported_again),
       TEST(a_wake_up_before_the_sleep_is_not_lost),
       TEST(messages_of_other_threads_wake_the_loop),
       TEST(a_signal_handler_may_stop_the_loop),
+      TEST(processes_are_reaped_when_they_have_ended),
       TEST(all_goes_well_when_waits_are_interrupted),
       TEST(all_goes_well_when_events_come_one_at_a_time),
       TEST(all_goes_well_when_events_come_in_any_order),
       TEST(all_goes_well_when_events_carry_no_data),
       TEST(all_goes_well_when_edges_are_told_again),
+      TEST(all_goes_well_when_processes_end_later_than_told),
+      TEST(all_goes_well_without_events_of_processes),
       TEST(all_goes_well_without_user_events),
       TEST(two_events_of_one_descriptor_are_one_call),
       TEST(a_watch_that_cannot_be_added_is_not_started),
       TEST(a_change_that_fails_is_an_error_and_the_end_of_watching),
       TEST(a_pipe_without_reader_is_ready_whatever_the_system_says),
-      TEST(a_pipe_that_wakes_is_asked_for_only_where_it_is_needed))
+      TEST(a_pipe_that_wakes_is_asked_for_only_where_it_is_needed),
+      TEST(the_end_of_a_process_is_told_once))
 
 #else
 

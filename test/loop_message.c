@@ -348,6 +348,81 @@ static void a_message_may_travel_between_the_loops_of_two_threads(void)
     ed_loop_destroy(&traveller.loops[1]);
 }
 
+/*
+ * Two loops, each of which posts to the other all that it has. Where the last
+ * of all arrives, both are stopped.
+ */
+struct peer {
+    pthread_t thread;
+    struct ed_loop loop;
+    struct ed_hook prepare;
+    struct peer *other;
+    struct parcel {
+        struct ed_msg msg;
+        struct peer *receiver;
+        int number;
+    } parcels[LETTERS];
+    int sent;
+    int received;
+    int result;
+};
+
+static int peers_done;
+
+static void unpack(struct ed_msg *msg)
+{
+    struct parcel *parcel = ED_CONTAINER_OF(msg, struct parcel, msg);
+    struct peer *peer = parcel->receiver;
+    CHECK_EQ(parcel->number, peer->received);
+    if (++peer->received == LETTERS &&
+        __atomic_add_fetch(&peers_done, 1, __ATOMIC_RELAXED) == 2) {
+        ed_loop_stop(&peer->other->loop);
+        ed_loop_stop(&peer->loop);
+    }
+}
+
+static void send_some(struct ed_hook *hook)
+{
+    struct peer *peer = ED_CONTAINER_OF(hook, struct peer, prepare);
+    for (int i = 0; i < 7 && peer->sent < LETTERS; i++) {
+        struct parcel *parcel = &peer->parcels[peer->sent];
+        *parcel =
+            (struct parcel){.receiver = peer->other, .number = peer->sent++};
+        ed_loop_post(&peer->other->loop, &parcel->msg, unpack);
+    }
+    if (peer->sent < LETTERS)
+        ed_loop_wake(&peer->loop); // for the next turn
+}
+
+static void *run_peer(void *arg)
+{
+    struct peer *peer = arg;
+    ed_hook_prepare(&peer->loop, &peer->prepare, send_some);
+    peer->result = ed_loop_run(&peer->loop);
+    return NULL;
+}
+
+static void two_loops_post_to_each_other_until_one_stops_both(void)
+{
+    static struct peer peers[2];
+    memset(peers, 0, sizeof peers);
+    peers_done = 0;
+    for (int i = 0; i < 2; i++) {
+        NEED(ed_loop_init(&peers[i].loop) == 0);
+        ed_loop_ref(&peers[i].loop);
+        peers[i].other = &peers[!i];
+    }
+    for (int i = 0; i < 2; i++)
+        NEED(pthread_create(&peers[i].thread, NULL, run_peer, &peers[i]) == 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(peers[i].thread, NULL);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(peers[i].result, 1);
+        CHECK_EQ(peers[i].received, LETTERS);
+        ed_loop_destroy(&peers[i].loop);
+    }
+}
+
 TESTS(TEST(messages_run_in_the_order_posted),
       TEST(a_list_is_posted_at_once_and_in_order),
       TEST(a_message_waits_until_the_loop_runs),
@@ -358,4 +433,5 @@ TESTS(TEST(messages_run_in_the_order_posted),
       TEST(a_stop_does_not_lose_the_messages_behind_it),
       TEST(messages_of_each_thread_arrive_in_its_order),
       TEST(no_wake_up_is_lost),
-      TEST(a_message_may_travel_between_the_loops_of_two_threads))
+      TEST(a_message_may_travel_between_the_loops_of_two_threads),
+      TEST(two_loops_post_to_each_other_until_one_stops_both))

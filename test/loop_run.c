@@ -1,4 +1,5 @@
 #include "loop/loop.h"
+#include "loop/watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -154,6 +155,34 @@ static void a_stop_from_another_thread_ends_the_wait(void)
         pthread_join(thread, NULL);
     }
     ed_loop_unref(&loop);
+    ed_loop_destroy(&loop);
+}
+
+/* Not before the loop sleeps, as near as another thread can tell. */
+static void *stop_sleeper_in_thread(void *sleeps)
+{
+    struct ed_loop_metrics metrics;
+    do
+        ed_loop_metrics(&loop, &metrics);
+    while (metrics.sleeps == *(uint64_t *)sleeps);
+    ed_loop_stop(&loop);
+    return NULL;
+}
+
+static void a_stop_from_another_thread_ends_a_sleep(void)
+{
+    struct ed_timer far = {0};
+    begin();
+    ed_timer_start(&loop, &far, 3600 * ED_S, count_timer);
+    for (uint64_t sleeps = 0; sleeps < 100; sleeps++) {
+        pthread_t thread;
+        NEED(pthread_create(&thread, NULL, stop_sleeper_in_thread, &sleeps) ==
+             0);
+        CHECK_EQ(ed_loop_run(&loop), 1);
+        pthread_join(thread, NULL);
+    }
+    CHECK_EQ(calls, 0);
+    ed_timer_stop(&far);
     ed_loop_destroy(&loop);
 }
 
@@ -887,6 +916,23 @@ static void watch_for_what_is_not_there(void)
     ed_watch_start(&loop, &watch, 0, ED_HANGUP, count_watch);
 }
 
+static void start_watchdog_twice(void)
+{
+    struct ed_watchdog watchdog = {0};
+    begin();
+    ed_watchdog_start(&loop, &watchdog);
+    ed_watchdog_start(&loop, &watchdog);
+}
+
+static void stop_first_watchdog_first(void)
+{
+    struct ed_watchdog first = {0}, second = {0};
+    begin();
+    ed_watchdog_start(&loop, &first);
+    ed_watchdog_start(&loop, &second);
+    ed_watchdog_stop(&first);
+}
+
 static void misuse_is_an_assertion(void)
 {
 #ifdef NDEBUG
@@ -901,6 +947,8 @@ static void misuse_is_an_assertion(void)
     CHECK(asserts(again_without_start));
     CHECK(asserts(change_without_start));
     CHECK(asserts(watch_for_what_is_not_there));
+    CHECK(asserts(start_watchdog_twice));
+    CHECK(asserts(stop_first_watchdog_first));
 }
 
 TESTS(TEST(a_loop_with_nothing_to_wait_for_returns_at_once),
@@ -911,6 +959,7 @@ TESTS(TEST(a_loop_with_nothing_to_wait_for_returns_at_once),
       TEST(a_stop_before_the_run_ends_it_before_its_first_turn),
       TEST(stops_are_not_counted),
       TEST(a_stop_from_another_thread_ends_the_wait),
+      TEST(a_stop_from_another_thread_ends_a_sleep),
       TEST(a_stop_from_a_signal_handler_ends_the_wait),
       TEST(a_stop_from_a_signal_handler_during_a_callback_ends_the_run),
       TEST(a_signal_alone_does_not_end_a_run),

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct bench;
 
@@ -107,13 +108,17 @@ struct bench_lap {
     uint64_t count;  // how often it was done, warming up not counted
     double ns;       // for each, by the clock
     double cpu_ns;   // for each, of CPU time
+    bool is_warm;    // it counts from now on
     unsigned unseen; // private: times since the clock was read
-    bool is_warm;
+    clockid_t cpu_clock;
     uint64_t begin_ns;
     uint64_t begin_cpu_ns;
 };
 
 void bench_lap_begin(struct bench_lap *lap);
+
+/* The same, with the CPU time of another process. */
+void bench_lap_begin_with(struct bench_lap *lap, clockid_t cpu_clock);
 
 /* To be called after each time. Returns false when it is enough. */
 bool bench_lap_goes_on(struct bench_lap *lap);
@@ -132,7 +137,16 @@ extern const struct bench bench_read_4k_1; // reads.c
 extern const struct bench bench_read_4k_64;
 extern const struct bench bench_read_64k_64;
 extern const struct bench bench_read_1m_8;
-extern const struct bench bench_loop_init; // loops.c
+extern const struct bench bench_echo_64_1; // echo.c
+extern const struct bench bench_echo_64_100;
+extern const struct bench bench_echo_64_1000;
+extern const struct bench bench_echo_16k_1;
+extern const struct bench bench_echo_16k_100;
+extern const struct bench bench_echo_16k_1000;
+extern const struct bench bench_connect;     // connect.c
+extern const struct bench bench_connections; // connections.c
+extern const struct bench bench_udp;         // udp.c
+extern const struct bench bench_loop_init;   // loops.c
 extern const struct bench bench_loop_turn;
 extern const struct bench bench_sizes; // sizes.c
 

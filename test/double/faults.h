@@ -18,8 +18,10 @@ struct kqueue_faults {
     unsigned adds_before; // after so many that still succeed
     int dead_pipe_errno;  // the same, for EVFILT_WRITE of a pipe without reader
     int zero_data;        // the field data says nothing
-    int refire;  // EV_CLEAR does not keep descriptors from firing again
-    int no_user; // EVFILT_USER is refused, though the header has it
+    int refire;     // EV_CLEAR does not keep descriptors from firing again
+    int no_user;    // EVFILT_USER is refused, though the header has it
+    int early_exit; // EVFILT_PROC tells of the end before there is one
+    int proc_errno; // EV_ADD of EVFILT_PROC fails
 };
 
 /* Any thread. The counts and the random order begin anew. */

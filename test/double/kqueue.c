@@ -16,8 +16,11 @@
  * changes in a set meanwhile. Signals are blocked while it is held, because
  * kevent() and close() may be called by signal handlers.
  *
- * Not here, since eddy uses none of it: other filters, EV_ONESHOT, EV_DISPATCH,
- * EV_ENABLE, EV_RECEIPT, fflags, and queues that are themselves polled.
+ * A queue that is itself polled is readable when its read side is, where
+ * processes are, too: that is all that eddy needs.
+ *
+ * Not here, since eddy uses none of it: other filters, EV_ONESHOT of what ends
+ * of itself, EV_DISPATCH, EV_ENABLE, EV_RECEIPT, other fflags.
  */
 #include <sys/event.h>
 
@@ -34,6 +37,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "test/double/faults.h"
@@ -51,9 +55,9 @@ static const int64_t ns_per_s = 1000000000;
 struct knote {
     struct knote *next;
     struct kevent event; // as it was added
-    int fd;              // event.ident, or an eventfd of our own
+    int fd;              // event.ident, or one of our own
     int side;
-    bool is_fd_own; // for a user's event, and a file
+    bool is_fd_own; // for a user's event, a file, and a process
 };
 
 struct queue {
@@ -119,6 +123,11 @@ static bool is_user(const struct kevent *event)
 static bool is_descriptor(const struct kevent *event)
 {
     return event->filter == EVFILT_READ || event->filter == EVFILT_WRITE;
+}
+
+static bool is_process(const struct kevent *event)
+{
+    return event->filter == EVFILT_PROC;
 }
 
 static bool is_trigger(const struct kevent *change)
@@ -314,11 +323,46 @@ static int open_descriptor(struct knote *knote)
     return 0;
 }
 
+/*
+ * FreeBSD finds processes that have ended and wait to be reaped, the others do
+ * not.
+ */
+static bool is_lost(int pidfd)
+{
+#ifdef KQUEUE_DOUBLE_FREEBSD
+    (void)pidfd;
+    return false;
+#else
+    struct pollfd poller = {.fd = pidfd, .events = POLLIN};
+    return poll(&poller, 1, 0) > 0;
+#endif
+}
+
+static int open_process(struct knote *knote)
+{
+    if (knote->event.fflags != NOTE_EXIT)
+        return EINVAL;
+    if (faults.proc_errno)
+        return faults.proc_errno;
+    if (faults.early_exit)
+        return open_own(knote, 1);
+    knote->fd = (int)syscall(SYS_pidfd_open, (pid_t)knote->event.ident, 0);
+    if (knote->fd < 0)
+        return errno;
+    knote->is_fd_own = true;
+    if (!is_lost(knote->fd))
+        return 0;
+    close_own(knote->fd);
+    return ESRCH;
+}
+
 /* Sets what epoll is to look at. */
 static int open_knote(struct knote *knote)
 {
     if (is_descriptor(&knote->event))
         return open_descriptor(knote);
+    if (is_process(&knote->event))
+        return open_process(knote);
     return faults.no_user ? EINVAL : open_own(knote, 0);
 }
 
@@ -367,7 +411,7 @@ static struct knote **find_knote(struct queue *queue,
 
 static int apply(struct queue *queue, const struct kevent *change)
 {
-    if (!is_descriptor(change) && !is_user(change))
+    if (!is_descriptor(change) && !is_user(change) && !is_process(change))
         return EINVAL;
     if (change->flags & ~(EV_ADD | EV_DELETE | EV_CLEAR))
         return EINVAL;
@@ -391,8 +435,28 @@ static int apply(struct queue *queue, const struct kevent *change)
 
 /* ---- events -------------------------------------------------------- */
 
+/* As wait() would have it, which can still come. */
+static int status_of(int pidfd)
+{
+    siginfo_t info = {0};
+    if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info,
+               WEXITED | WNOHANG | WNOWAIT))
+        return 0;
+    return info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;
+}
+
+/* The end of a process is told once, and the knote goes with it. */
+static void report_exit(struct queue *queue, struct knote *knote,
+                        struct kevent *event)
+{
+    event->flags = EV_EOF | EV_ONESHOT;
+    event->fflags = NOTE_EXIT;
+    event->data = faults.early_exit ? 0 : status_of(knote->fd);
+    free_knote(queue, find_knote(queue, event));
+}
+
 /* Fills in event if the knote has one, knowing what epoll said of it. */
-static bool report(const struct knote *knote, uint32_t said,
+static bool report(struct queue *queue, struct knote *knote, uint32_t said,
                    struct kevent *event)
 {
     int bytes = 0;
@@ -404,6 +468,10 @@ static bool report(const struct knote *knote, uint32_t said,
     if (is_user(event))
         return !(event->flags & EV_CLEAR) ||
                eventfd_read(knote->fd, &triggers) == 0;
+    if (is_process(event)) {
+        report_exit(queue, knote, event);
+        return true;
+    }
 
     uint32_t end = EPOLLRDHUP;
     if (knote->side == WRITE_SIDE) {
@@ -447,7 +515,8 @@ static int harvest(struct queue *queue, struct kevent *events, int most)
         int wanted = most - count < BATCH ? most - count : BATCH;
         int n = epoll_wait(queue->sets[side], ready, wanted, 0);
         for (int j = 0; j < n; j++)
-            count += report(ready[j].data.ptr, ready[j].events, &events[count]);
+            count += report(queue, ready[j].data.ptr, ready[j].events,
+                            &events[count]);
     }
     queue->first_side = (queue->first_side + 1) % SIDES;
     if (faults.shuffle)

@@ -119,6 +119,8 @@ static void note(struct reading *reading, enum place place, const char *name,
 static void tell(struct ed_trace *trace, const struct ed_trace_event *event)
 {
     (void)trace;
+    if (event->kind < ED_TRACE_SUBMIT)
+        return; // of the loop
     if (event->kind == ED_TRACE_STEP) {
         struct reading *reading =
             ED_CONTAINER_OF(event->subject, struct reading, request.file);

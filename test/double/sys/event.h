@@ -16,6 +16,7 @@
 
 #define EVFILT_READ (-1)
 #define EVFILT_WRITE (-2)
+#define EVFILT_PROC (-5)
 #define EVFILT_USER (-11)
 
 typedef int kqueue_double_count;
@@ -34,6 +35,7 @@ struct kevent {
 
 #define EVFILT_READ (-1)
 #define EVFILT_WRITE (-2)
+#define EVFILT_PROC (-5)
 #define EVFILT_USER (-10)
 
 typedef int kqueue_double_count;
@@ -51,6 +53,7 @@ struct kevent {
 
 #define EVFILT_READ (-1)
 #define EVFILT_WRITE (-2)
+#define EVFILT_PROC (-5)
 
 typedef int kqueue_double_count;
 
@@ -67,6 +70,7 @@ struct kevent {
 
 #define EVFILT_READ 0U
 #define EVFILT_WRITE 1U
+#define EVFILT_PROC 4U
 
 typedef size_t kqueue_double_count;
 
@@ -85,10 +89,12 @@ struct kevent {
 
 #define EV_ADD 0x0001U
 #define EV_DELETE 0x0002U
+#define EV_ONESHOT 0x0010U
 #define EV_CLEAR 0x0020U
 #define EV_ERROR 0x4000U
 #define EV_EOF 0x8000U
 
+#define NOTE_EXIT 0x80000000U
 #ifdef EVFILT_USER
 #define NOTE_TRIGGER 0x01000000U
 #endif
