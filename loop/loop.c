@@ -89,7 +89,7 @@ char *ed_turn_buffer(struct ed_loop *loop)
     // Some processors copy many times slower to a block that malloc() has put
     // sixteen bytes into a page.
     if (!loop->buffer)
-        loop->buffer = malloc(ED_BUFFER_SIZE);
+        loop->buffer = aligned_alloc(ED_CACHE_LINE, ED_BUFFER_SIZE);
     return loop->buffer;
 }
 

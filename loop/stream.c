@@ -458,6 +458,14 @@ static bool is_not_now(int64_t got)
     return got == -EAGAIN || got == -EWOULDBLOCK;
 }
 
+/* For sockets recv() is the shorter way. */
+static int64_t read_bytes(struct ed_stream *stream, char *data, size_t size)
+{
+    ssize_t got = stream->is_socket ? recv(stream->fd, data, size, 0)
+                                    : read(stream->fd, data, size);
+    return got < 0 ? -errno : got;
+}
+
 /* Returns what read() does, with -errno; passed is NULL or empty at first. */
 static int64_t read_piece(struct ed_stream *stream, char *data, size_t size,
                           struct ed_passed *passed)
@@ -466,8 +474,8 @@ static int64_t read_piece(struct ed_stream *stream, char *data, size_t size,
     do {
         if (passed && stream->is_socket)
             got = read_with_fds(stream, data, size, passed);
-        else if ((got = read(stream->fd, data, size)) < 0)
-            got = -errno;
+        else
+            got = read_bytes(stream, data, size);
     } while (got == -EINTR);
     // Whoever wrote was told that the connection broke, and the system tells
     // that once. It is not the end of what the peer wanted to send.

@@ -60,7 +60,8 @@ typedef void ed_write_fn(struct ed_write *write);
 struct ed_stream {
     // yours to set, at any time
     ed_stream_fn *on_drain; // room again after it was full; or error is set
-    void *buffer;           // to read into; NULL: the loop's
+    void *buffer;           // to read into, fastest at a multiple of 64; NULL:
+                            // the loop's
     size_t buffer_size;
     size_t queue_limit; // bytes of memory for copies; 0: 16 MiB
     size_t high_water;  // bytes; 0: 64 KiB

@@ -132,6 +132,8 @@ WRAP(int, SETSOCKOPT, setsockopt,
      (int fd, int level, int name, const void *value, socklen_t size),
      (fd, level, name, value, size))
 WRAP(ssize_t, READ, read, (int fd, void *bytes, size_t size), (fd, bytes, size))
+WRAP(ssize_t, READ, recv, (int fd, void *bytes, size_t size, int flags),
+     (fd, bytes, size, flags))
 WRAP(ssize_t, SENDMSG, sendmsg,
      (int fd, const struct msghdr *message, int flags), (fd, message, flags))
 WRAP(ssize_t, RECVMSG, recvmsg, (int fd, struct msghdr *message, int flags),
@@ -257,6 +259,13 @@ void *__wrap_malloc(size_t size);
 void *__wrap_malloc(size_t size)
 {
     return fails(MALLOC) ? NULL : __real_malloc(size);
+}
+
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails(MALLOC) ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 /* To take something out never fails. */

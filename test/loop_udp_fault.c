@@ -159,11 +159,11 @@ unsigned __wrap_if_nametoindex(const char *name)
     return fails(IF_NAMETOINDEX) ? 0 : __real_if_nametoindex(name);
 }
 
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_malloc(size_t size)
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
-    return fails(MALLOC) ? NULL : __real_malloc(size);
+    return fails(MALLOC) ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 int64_t __real_ed_system_receive_many(int fd, struct ed_datagram *datagrams,
