@@ -247,10 +247,20 @@ int dup3(int fd, int replaced, int flags)
  */
 static void forget_all(void)
 {
-    for (struct queue *queue = queues; queue; queue = queue->next)
+    while (queues) {
+        struct queue *queue = queues;
+        queues = queue->next;
         for (int side = 0; side < SIDES; side++)
             close_own(queue->sets[side]);
-    queues = NULL;
+        while (queue->knotes) {
+            struct knote *knote = queue->knotes;
+            queue->knotes = knote->next;
+            if (knote->is_fd_own)
+                close_own(knote->fd);
+            free(knote);
+        }
+        free(queue);
+    }
     unlock();
 }
 
