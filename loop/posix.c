@@ -394,7 +394,9 @@ char **ed_system_environment(void)
 
 #else
 
+#ifndef __GLIBC__ // whose headers have it
 extern char **environ;
+#endif
 
 char **ed_system_environment(void)
 {

@@ -32,8 +32,9 @@
  *
  * Errors are -errno. When the connection breaks, whoever waits is told: the
  * reader by on_read, each write by its done, a stream that was full by
- * on_drain; and later calls return it. The stream stays open until closed. No
- * write raises SIGPIPE.
+ * on_drain; and later calls return it. The stream stays open until closed. Only
+ * -EPIPE, that nobody reads what is written, lets reading go on: there may be
+ * an answer. No write raises SIGPIPE.
  */
 #ifndef EDDY_LOOP_STREAM_H
 #define EDDY_LOOP_STREAM_H
@@ -147,7 +148,8 @@ int ed_stream_end(struct ed_stream *stream);
  * destroys what the peer has not read yet.) Calls fn with stream->error 0 or
  * -errno; -ETIMEDOUT after timeout_ns (0: without limit). When fn begins the
  * stream is closed. Until then on_read is not called any more; done and
- * on_drain are.
+ * on_drain are. Of a stream that is still connecting, fn is called instead of
+ * that of connect.
  */
 void ed_stream_finish(struct ed_stream *stream, uint64_t timeout_ns,
                       ed_stream_fn *fn);

@@ -173,6 +173,7 @@ static void connects_to_every_kind_of_address(void)
         CHECK_EQ(a.connects, 0);
         WAIT_FOR(a.connects);
         CHECK_EQ(a.error, 0);
+        CHECK(!ed_timer_is_active(&a.stream.timer)); // the deadline was kept
         CHECK_EQ(ed_stream_peer(&a.stream, &seen), 0);
         CHECK(ed_address_is_same(&seen, &address));
         CHECK(fcntl(a.stream.fd, F_GETFL) & O_NONBLOCK);

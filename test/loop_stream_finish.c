@@ -521,6 +521,23 @@ static void finish_may_begin_while_connecting(void)
     end();
 }
 
+static void a_finish_begun_while_connecting_keeps_its_deadline(void)
+{
+    struct ed_address address;
+    struct client a = {0};
+    begin();
+    NEED(free_address(TCP_IPV4, &address));
+    int listener = listen_at(&address, 1); // that does not even accept
+    CHECK_EQ(ed_stream_connect(&loop, &a.stream, &address, 0, note_connect), 0);
+    ed_stream_finish(&a.stream, 10 * ED_MS, note_finish);
+    WAIT_FOR(a.finishes);
+    CHECK_EQ(a.error, -ETIMEDOUT);
+    CHECK_EQ(a.connects, 0);
+    close(listener);
+    close_client(&a);
+    end();
+}
+
 static void a_finish_that_cannot_connect_tells_so(void)
 {
     struct ed_address address;
@@ -639,6 +656,7 @@ TESTS(TEST(end_comes_after_all_that_is_queued),
       TEST(a_finished_stream_may_be_freed_in_the_callback),
       TEST(close_calls_no_finish), TEST(finish_may_begin_in_a_callback),
       TEST(finish_may_begin_while_connecting),
+      TEST(a_finish_begun_while_connecting_keeps_its_deadline),
       TEST(a_finish_that_cannot_connect_tells_so),
       TEST(what_is_finished_already_does_not_miss_its_deadline),
       TEST(an_abort_resets_the_connection_whatever_is_queued),

@@ -396,10 +396,33 @@ static void what_came_before_the_reader_closed_can_be_read(void)
         CHECK_EQ(ed_stream_read_start(&b.stream, note_read), 0);
         WAIT_FOR(b.ends);
         CHECK(has_read(&b, "last words"));
+#ifdef __linux__
+        CHECK_EQ(b.how, 0); // that is all the peer wanted to say
+#endif
         check_quiet();
         close_clients(&a, &b);
         end();
     }
+}
+
+static void who_has_no_reader_any_more_still_gets_the_answer(void)
+{
+    struct client a, b;
+    begin();
+    NEED(open_clients(SOCKETPAIR, &a, &b));
+    NEED(shutdown(b.stream.fd, SHUT_RD) == 0);
+    CHECK_EQ(ed_stream_read_start(&a.stream, note_read), 0);
+    CHECK_EQ(ed_stream_write(&a.stream, "request", 7), -EPIPE);
+    take_turn();
+    CHECK_EQ(a.ends, 0);
+    CHECK_EQ(ed_stream_write(&b.stream, "too long", 8), 0);
+    ed_stream_close(&b.stream);
+    WAIT_FOR(a.ends);
+    CHECK(has_read(&a, "too long"));
+    CHECK_EQ(a.how, 0);
+    check_quiet();
+    close_clients(&a, &b);
+    end();
 }
 
 static void to_read_from_the_writing_end_of_a_pipe_is_an_error(void)
@@ -448,6 +471,9 @@ static bool open_taker(enum kind kind, struct client *a, struct taker *b)
     if (!open_clients(kind, a, &b->client))
         return false;
     b->client.stream.takes_fds = true;
+    // A short wait: now the loop has all descriptors that it will ever need.
+    if (ed_loop_run_once(&loop, 1) < 0)
+        return false;
     return ed_stream_read_start(&b->client.stream, take_fds) == 0;
 }
 
@@ -692,6 +718,8 @@ static void who_asks_at_another_time_is_told_that_there_is_none(void)
 
 static void a_receiver_out_of_descriptors_is_told_and_reads_on(void)
 {
+    if (is_in_valgrind())
+        SKIP("valgrind receives more than the limit allows");
     struct client a;
     struct taker b;
     struct note note = {0}, later = {0};
@@ -758,6 +786,7 @@ TESTS(TEST(a_small_buffer_of_the_programs_own_gets_a_piece_a_turn),
       TEST(a_socket_closed_with_data_unread_is_reset),
       TEST(a_reset_is_no_end_to_who_reads_though_the_writer_saw_it_first),
       TEST(what_came_before_the_reader_closed_can_be_read),
+      TEST(who_has_no_reader_any_more_still_gets_the_answer),
       TEST(to_read_from_the_writing_end_of_a_pipe_is_an_error),
       TEST(a_descriptor_goes_along_with_the_bytes),
       TEST(each_message_brings_its_own_descriptors_in_order),

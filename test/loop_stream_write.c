@@ -356,6 +356,25 @@ static void a_stream_and_its_write_may_be_freed_in_done(void)
     end();
 }
 
+static void a_stream_may_be_freed_before_done_is_called(void)
+{
+    struct client *a = calloc(1, sizeof *a);
+    struct note *note = calloc(1, sizeof *note);
+    int fds[2];
+    begin();
+    NEED(open_pair(SOCKETPAIR, fds));
+    NEED(ed_stream_open(&loop, &a->stream, fds[0]) == 0);
+    CHECK_EQ(send_bytes(&a->stream, note, "x", 1), 0);
+    CHECK_EQ(note->write.sent, 1);
+    ed_stream_close(&a->stream);
+    CHECK_EQ(note->calls, 0);
+    free(note);
+    free(a);
+    CHECK_EQ(ed_loop_run(&loop), 0);
+    close(fds[1]);
+    end();
+}
+
 static void what_is_empty_is_done_in_its_turn(void)
 {
     struct client a, b;
@@ -684,7 +703,7 @@ static void writes_may_be_taken_back_in_done(void)
 
 /* ---- nobody reads any more ----------------------------------------------- */
 
-static int sigpipes;
+static volatile sig_atomic_t sigpipes;
 
 static void count_sigpipe(int number)
 {
@@ -816,198 +835,11 @@ static void no_write_raises_sigpipe_and_that_of_others_stays(void)
     end();
 }
 
-/* ---- files --------------------------------------------------------------- */
-
-static void a_file_is_sent_whole_or_in_part(void)
-{
-    for (enum kind kind = 0; kind < KINDS; kind++) {
-        struct client a, b;
-        struct note whole = {0}, part = {0};
-        if (!has_kind(kind))
-            continue;
-        begin();
-        NEED(open_clients(kind, &a, &b));
-        char *bytes = pattern(MUCH);
-        int file = file_of(bytes, MUCH);
-        CHECK_EQ(lseek(file, 77, SEEK_SET), 77);
-        CHECK_EQ(ed_stream_write(&a.stream, "head", 4), 0);
-        CHECK_EQ(ed_stream_send_file(&a.stream, &whole.write, file, 0, MUCH,
-                                     note_done),
-                 0);
-        CHECK_EQ(ed_stream_write(&a.stream, "middle", 6), 0);
-        CHECK_EQ(ed_stream_send_file(&a.stream, &part.write, file, 1000, 5000,
-                                     note_done),
-                 0);
-        CHECK_EQ(ed_stream_write(&a.stream, "tail", 4), 0);
-        CHECK_EQ(ed_stream_read_start(&b.stream, note_read), 0);
-        WAIT_FOR(b.size == MUCH + 5014 && part.calls);
-        CHECK(memcmp(b.data, "head", 4) == 0);
-        CHECK(memcmp(b.data + 4, bytes, MUCH) == 0);
-        CHECK(memcmp(b.data + 4 + MUCH, "middle", 6) == 0);
-        CHECK(memcmp(b.data + 10 + MUCH, bytes + 1000, 5000) == 0);
-        CHECK(memcmp(b.data + 5010 + MUCH, "tail", 4) == 0);
-        CHECK_EQ(whole.write.result, 0);
-        CHECK_EQ(whole.write.sent, MUCH);
-        CHECK_EQ(part.write.sent, 5000);
-        CHECK_EQ(lseek(file, 0, SEEK_CUR), 77); // stays where it was
-        CHECK_EQ(a.stream.copied, 0);
-        close(file);
-        free(bytes);
-        close_clients(&a, &b);
-        end();
-    }
-}
-
-static void a_file_that_is_shorter_breaks_the_stream(void)
-{
-    for (int i = 0; i < 4; i++) {
-        struct client a, b;
-        struct note note = {0}, after = {0};
-        begin();
-        NEED(open_clients(both_ways[i], &a, &b));
-        char *bytes = pattern(MUCH);
-        int file = file_of(bytes, 1000);
-        CHECK_EQ(ed_stream_send_file(&a.stream, &note.write, file, 100, 1000,
-                                     note_done),
-                 0);
-        CHECK_EQ(ed_stream_read_start(&b.stream, note_read), 0);
-        int err = send_bytes(&a.stream, &after, "x", 1);
-        WAIT_FOR(note.calls && b.size == 900);
-        CHECK_EQ(note.write.result, -ENODATA);
-        CHECK_EQ(note.write.sent, 900);
-        CHECK_EQ(a.stream.error, -ENODATA);
-        CHECK(err == -ENODATA || after.write.result == -ENODATA);
-        CHECK_EQ(ed_stream_write(&a.stream, "x", 1), -ENODATA);
-        check_quiet();
-        CHECK(memcmp(b.data, bytes + 100, 900) == 0);
-        close(file);
-        free(bytes);
-        close_clients(&a, &b);
-        end();
-    }
-}
-
-static void a_range_or_file_that_is_none_is_refused(void)
-{
-    struct client a, b;
-    struct note note = {0};
-    begin();
-    NEED(open_clients(SOCKETPAIR, &a, &b));
-    int file = file_of("x", 1);
-    CHECK_EQ(ed_stream_send_file(&a.stream, &note.write, -1, 0, 1, note_done),
-             -EBADF);
-    CHECK_EQ(ed_stream_send_file(&a.stream, &note.write, file, UINT64_MAX, 1,
-                                 note_done),
-             -EINVAL);
-    CHECK_EQ(ed_stream_send_file(&a.stream, &note.write, file, 1, INT64_MAX,
-                                 note_done),
-             -EINVAL);
-    note.write.fds = &file;
-    note.write.fd_count = 1;
-    CHECK_EQ(ed_stream_send_file(&a.stream, &note.write, file, 0, 1, note_done),
-             -EINVAL);
-    check_quiet();
-    CHECK_EQ(note.calls, 0);
-    CHECK_EQ(a.stream.error, 0);
-    close(file);
-    close_clients(&a, &b);
-    end();
-}
-
-static void a_descriptor_that_is_no_file_breaks_the_stream(void)
-{
-    struct client a, b;
-    struct note note = {0};
-    begin();
-    NEED(open_clients(SOCKETPAIR, &a, &b));
-    int directory = open("/", O_RDONLY);
-    CHECK_EQ(
-        ed_stream_send_file(&a.stream, &note.write, directory, 0, 1, note_done),
-        0);
-    WAIT_FOR(note.calls);
-    CHECK(note.write.result < 0);
-    CHECK_EQ(a.stream.error, note.write.result);
-    close(directory);
-    close_clients(&a, &b);
-    end();
-}
-
-/* Such files have nothing that could be passed on without being copied. */
-static void a_file_that_is_made_up_as_it_is_read_is_sent(void)
-{
-    for (int i = 0; i < 4; i++) {
-        struct client a, b;
-        struct note note = {0};
-        char bytes[64];
-        int file = open("/proc/self/stat", O_RDONLY);
-        if (file < 0)
-            SKIP("no /proc");
-        CHECK_EQ(pread(file, bytes, 8, 0), 8);
-        close(file);
-        begin();
-        NEED(open_clients(both_ways[i], &a, &b));
-        file = open("/proc/self/stat", O_RDONLY);
-        CHECK_EQ(
-            ed_stream_send_file(&a.stream, &note.write, file, 0, 8, note_done),
-            0);
-        CHECK_EQ(ed_stream_read_start(&b.stream, note_read), 0);
-        WAIT_FOR(note.calls);
-        CHECK_EQ(note.write.result, 0);
-        WAIT_FOR(b.size == 8 || a.stream.error);
-        CHECK(b.size == 8 && memcmp(b.data, bytes, 8) == 0);
-        close(file);
-        close_clients(&a, &b);
-        end();
-    }
-}
-
-static uint64_t eaten;
-
-static void eat(struct ed_stream *stream, char *data, int64_t size)
-{
-    CHECK(size > 0);
-    (void)stream;
-    (void)data;
-    eaten += (uint64_t)size;
-}
-
-static void count_fire(struct ed_timer *timer)
-{
-    (void)timer;
-    turns++;
-}
-
-static void a_huge_file_lets_others_have_their_turn(void)
-{
-    struct client a, b;
-    struct note note = {0};
-    struct ed_timer timer = {0};
-    const uint64_t size = 64 * 1024 * 1024;
-    begin();
-    NEED(open_clients(TCP_IPV4, &a, &b));
-    int file = file_of("", 0);
-    NEED(ftruncate(file, (off_t)size) == 0); // holes are cheap to send
-    eaten = 0;
-    turns = 0;
-    ed_timer_repeat(&loop, &timer, 1, count_fire); // each turn
-    CHECK_EQ(ed_stream_read_start(&b.stream, eat), 0);
-    CHECK_EQ(
-        ed_stream_send_file(&a.stream, &note.write, file, 0, size, note_done),
-        0);
-    CHECK(size - a.stream.queued <= 2 * 1024 * 1024); // not all in one go
-    WAIT_FOR(eaten == size && note.calls);
-    CHECK(turns >= 30);
-    CHECK_EQ(note.write.result, 0);
-    ed_timer_stop(&timer);
-    close(file);
-    close_clients(&a, &b);
-    end();
-}
-
 TESTS(TEST(any_mixture_of_writes_arrives_in_order),
       TEST(done_is_called_once_in_order_and_never_from_inside),
       TEST(who_writes_in_done_does_not_have_the_loop_for_himself),
       TEST(a_stream_and_its_write_may_be_freed_in_done),
+      TEST(a_stream_may_be_freed_before_done_is_called),
       TEST(what_is_empty_is_done_in_its_turn),
       TEST(any_number_of_parts_is_written_the_empty_ones_too),
       TEST(a_full_stream_tells_when_it_has_drained),
@@ -1019,10 +851,4 @@ TESTS(TEST(any_mixture_of_writes_arrives_in_order),
       TEST(close_calls_nothing_and_take_back_gives_them_back),
       TEST(writes_may_be_taken_back_in_done),
       TEST(each_pending_write_gets_the_error_of_a_broken_stream),
-      TEST(no_write_raises_sigpipe_and_that_of_others_stays),
-      TEST(a_file_is_sent_whole_or_in_part),
-      TEST(a_file_that_is_shorter_breaks_the_stream),
-      TEST(a_range_or_file_that_is_none_is_refused),
-      TEST(a_descriptor_that_is_no_file_breaks_the_stream),
-      TEST(a_file_that_is_made_up_as_it_is_read_is_sent),
-      TEST(a_huge_file_lets_others_have_their_turn))
+      TEST(no_write_raises_sigpipe_and_that_of_others_stays))

@@ -473,10 +473,10 @@ static void another_thread_can_ask_what_runs(void)
     end_with(&watchdog);
 }
 
-enum { KINDS = 3, ROUNDS = 20000 };
+enum { KINDS = 3, ANSWERS = 20000 };
 
 static const char *const names[KINDS] = {"read", "drain", "written"};
-static bool is_over;
+static int answers; // that the other thread got
 
 static void drainer(void)
 {
@@ -492,7 +492,7 @@ static ed_trace_callback_fn *const fns[KINDS] = {reader, drainer, writer};
 static void *ask_all_the_time(void *of)
 {
     const struct ed_watchdog *watchdog = of;
-    while (!__atomic_load_n(&is_over, __ATOMIC_RELAXED)) {
+    while (__atomic_load_n(&answers, __ATOMIC_RELAXED) < ANSWERS) {
         struct ed_callback running;
         if (!ed_watchdog_running(watchdog, &running))
             continue;
@@ -500,6 +500,7 @@ static void *ask_all_the_time(void *of)
         CHECK(running.subject == &readers[kind]);
         CHECK_STR(running.name, names[kind]);
         CHECK(running.fn == fns[kind]);
+        __atomic_add_fetch(&answers, 1, __ATOMIC_RELAXED);
     }
     return NULL;
 }
@@ -509,9 +510,10 @@ static void what_another_thread_gets_belongs_together(void)
     struct ed_watchdog watchdog = {0};
     pthread_t thread;
     begin_with(&watchdog);
-    __atomic_store_n(&is_over, false, __ATOMIC_RELAXED);
+    __atomic_store_n(&answers, 0, __ATOMIC_RELAXED);
     NEED(pthread_create(&thread, NULL, ask_all_the_time, &watchdog) == 0);
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; __atomic_load_n(&answers, __ATOMIC_RELAXED) < ANSWERS;
+         i++) {
         size_t kind = clock_ns % KINDS;
         ed_trace_begin(loop.trace, names[kind], &readers[kind], fns[kind]);
         if (i % 2)
@@ -522,7 +524,6 @@ static void what_another_thread_gets_belongs_together(void)
         ed_trace_end(loop.trace);
         ed_trace_end(loop.trace);
     }
-    __atomic_store_n(&is_over, true, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
     end_with(&watchdog);
 }

@@ -76,6 +76,13 @@ static inline void check_quiet(void)
     CHECK_EQ(loop.events, events);
 }
 
+/* Which keeps to a limit of descriptors in its own way. */
+static inline bool is_in_valgrind(void)
+{
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded && strstr(preloaded, "vgpreload");
+}
+
 /* ---- descriptors --------------------------------------------------------- */
 
 enum kind {
