@@ -212,7 +212,7 @@ int ed_listener_open(struct ed_loop *loop, struct ed_listener *listener, int fd,
     listener->vain = 0;
     listener->was_stopped = NULL;
     listener->is_paused = false;
-    listener->has_file = false;
+    listener->file = 0;
     return 0;
 }
 
@@ -229,6 +229,13 @@ static struct path path_of(const struct ed_address *address)
         memcpy(path.text, address->socket.local.sun_path,
                address->size - start);
     return path;
+}
+
+/* 0: there is none. */
+static uint64_t file_number(const char *path)
+{
+    struct stat stat;
+    return lstat(path, &stat) ? 0 : stat.st_ino;
 }
 
 /* Removes a socket that nobody listens at: connecting to it is refused. */
@@ -277,7 +284,7 @@ int ed_listener_start(struct ed_loop *loop, struct ed_listener *listener,
         close(fd);
         return err;
     }
-    listener->has_file = has_file;
+    listener->file = has_file ? file_number(path.text) : 0;
     return 0;
 }
 
@@ -287,7 +294,9 @@ static void remove_file(const struct ed_listener *listener)
     if (ed_socket_local(listener->fd, &address))
         return;
     struct path path = path_of(&address);
-    unlink(path.text);
+    // Another server may have put its own there.
+    if (file_number(path.text) == listener->file)
+        unlink(path.text);
 }
 
 void ed_listener_stop(struct ed_listener *listener)
@@ -296,7 +305,7 @@ void ed_listener_stop(struct ed_listener *listener)
         return;
     ed_watch_stop(&listener->watch);
     ed_timer_stop(&listener->pause);
-    if (listener->has_file)
+    if (listener->file)
         remove_file(listener);
     close(listener->fd);
     if (listener->reserve >= 0)

@@ -57,7 +57,7 @@ struct ed_listener {
     unsigned vain;     // so often in a row there was none beyond the first
     bool *was_stopped; // set by stop while connections are being taken
     bool is_paused;    // by the program
-    bool has_file;     // to be removed with it
+    uint64_t file;     // the number of its file, to be removed with it; 0: none
 };
 
 /*

@@ -123,7 +123,8 @@ void ed_stream_open_socket(struct ed_loop *loop, struct ed_stream *stream,
  * closed. Data may be written at once; it is sent when there is a connection.
  *
  * Returns 0, or -errno if it is clear at once that this will not work; then fn
- * is not called.
+ * is not called. A Unix domain socket whose queue of connections is full is
+ * such a case: -EAGAIN.
  */
 int ed_stream_connect(struct ed_loop *loop, struct ed_stream *stream,
                       const struct ed_address *to, uint64_t timeout_ns,

@@ -458,6 +458,21 @@ static void its_file_comes_and_goes_with_the_listener(void)
     end();
 }
 
+static void the_file_of_another_server_is_left_where_it_is(void)
+{
+    struct server first = {0}, second = {0};
+    struct stat stat;
+    begin();
+    NEED(start(&first, UNIX_PATH) == 0);
+    unlink(first.address.socket.local.sun_path);
+    NEED(start_at(&second, &first.address) == 0);
+    stop(&first);
+    CHECK(exists(&second.address, &stat));
+    stop(&second);
+    CHECK(!exists(&second.address, &stat));
+    end();
+}
+
 static void its_file_has_the_mode_asked_for_or_that_of_the_umask(void)
 {
     static const unsigned modes[] = {0600, 0660, 0666};
@@ -886,6 +901,7 @@ TESTS(TEST(connections_are_accepted_on_every_kind_of_address),
       TEST(with_ipv6_only_ipv4_is_somebody_elses),
       TEST(two_listeners_can_share_an_address),
       TEST(its_file_comes_and_goes_with_the_listener),
+      TEST(the_file_of_another_server_is_left_where_it_is),
       TEST(its_file_has_the_mode_asked_for_or_that_of_the_umask),
       TEST(a_dead_socket_is_replaced_if_asked_for),
       TEST(a_living_socket_is_not_replaced),
