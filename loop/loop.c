@@ -296,8 +296,7 @@ static int wait_for_events(struct ed_loop *loop, int64_t max_wait_ns)
     return err;
 }
 
-/* ---- turning
- * ----------------------------------------------------------------- */
+/* ---- turning ---------------------------------------------------------- */
 
 static int turn(struct ed_loop *loop, int64_t max_wait_ns)
 {

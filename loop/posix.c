@@ -42,8 +42,7 @@ static int prepare(int fd, bool is_socket)
     return 0;
 }
 
-/* Returns fd, or -errno with fd closed; fd is -1 with errno if there is none.
- */
+/* Of what socket() and accept() return. -errno: nothing is left open. */
 static int prepared_socket(int fd)
 {
     if (fd < 0)

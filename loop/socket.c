@@ -17,6 +17,16 @@ int ed_socket_option(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value) ? -errno : 0;
 }
 
+int ed_socket_buffers(int fd, int receive, int send)
+{
+    int err = 0;
+    if (receive)
+        err = ed_socket_option(fd, SOL_SOCKET, SO_RCVBUF, receive);
+    if (!err && send)
+        err = ed_socket_option(fd, SOL_SOCKET, SO_SNDBUF, send);
+    return err;
+}
+
 static bool is_any_ipv6(const struct ed_address *address)
 {
     return address->socket.any.sa_family == AF_INET6 &&

@@ -28,6 +28,9 @@ int ed_socket_bound(const struct ed_address *address, int type,
 /* setsockopt() with a number. Returns 0 or -errno. */
 int ed_socket_option(int fd, int level, int name, int value);
 
+/* Bytes that the system keeps; 0: leave it. Returns 0 or -errno. */
+int ed_socket_buffers(int fd, int receive, int send);
+
 /* getsockname() and getpeername(). Return 0 or -errno. */
 int ed_socket_local(int fd, struct ed_address *local);
 int ed_socket_peer(int fd, struct ed_address *peer);

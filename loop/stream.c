@@ -609,10 +609,5 @@ int ed_stream_keep_alive(struct ed_stream *stream, unsigned idle_s,
 
 int ed_stream_buffers(struct ed_stream *stream, int receive, int send)
 {
-    int err = 0;
-    if (receive)
-        err = ed_socket_option(stream->fd, SOL_SOCKET, SO_RCVBUF, receive);
-    if (!err && send)
-        err = ed_socket_option(stream->fd, SOL_SOCKET, SO_SNDBUF, send);
-    return err;
+    return ed_socket_buffers(stream->fd, receive, send);
 }

@@ -457,10 +457,5 @@ int ed_udp_broadcast(struct ed_udp *udp, bool is_on)
 
 int ed_udp_buffers(struct ed_udp *udp, int receive, int send)
 {
-    int err = 0;
-    if (receive)
-        err = ed_socket_option(udp->fd, SOL_SOCKET, SO_RCVBUF, receive);
-    if (!err && send)
-        err = ed_socket_option(udp->fd, SOL_SOCKET, SO_SNDBUF, send);
-    return err;
+    return ed_socket_buffers(udp->fd, receive, send);
 }
