@@ -72,10 +72,6 @@ enum { MOST_UNHEARD = 32, FEWEST_WORKERS = 4 };
 static const uint64_t short_ns = 50 * ED_US;
 static const uint64_t tiny_ns = ED_US;
 
-/* Of tiny tasks one in so many is measured: to look at the clock costs as much.
- */
-enum { MEASURE_ONE_IN = 8 };
-
 /* How long a guard lets nothing happen. */
 static const struct timespec guard_time = {.tv_nsec = 1000000};
 
@@ -112,6 +108,7 @@ static bool post_quietly(struct ed_task *task, int error)
 void ed_crew_post(struct ed_task *task, int error)
 {
     struct ed_loop *loop = task->loop;
+    task->processor = -1;
     if (post_quietly(task, error))
         ed_loop_wake_sleeper(loop);
 }
@@ -467,6 +464,24 @@ static void end_work(struct ed_lane *lane, struct worker *worker,
     leave_pool(pool);
 }
 
+static void add_time(struct ed_times *times, uint64_t took_ns)
+{
+    int place = took_ns ? 64 - __builtin_clzll(took_ns) : 0;
+    times->counts[place < ED_TIMES ? place : ED_TIMES - 1]++;
+    times->count++;
+    times->sum_ns += took_ns;
+    if (took_ns > times->longest_ns)
+        times->longest_ns = took_ns;
+}
+
+/* Locked. */
+static void note_run(const struct ed_crew *crew, struct ed_lane *lane,
+                     uint64_t took_ns)
+{
+    add_time(&lane->run, took_ns);
+    set_task_ns(crew, lane, (7 * lane->task_ns + took_ns) / 8);
+}
+
 /* Locked at first. */
 static void retire(struct ed_crew *crew)
 {
@@ -496,8 +511,7 @@ static void *work(void *argument)
         struct ed_pool *pool = task->pool;
         struct ed_lane *lane = &crew->lanes[task->lane];
         begin_work(lane, &self, pool);
-        bool is_measured =
-            lane->task_ns >= tiny_ns || lane->taken % MEASURE_ONE_IN == 0;
+        bool is_measured = task->is_measured || lane->task_ns >= tiny_ns;
         enum call call = whom_to_call(crew);
         pthread_mutex_unlock(&crew->lock);
         make_call(crew, call);
@@ -506,17 +520,19 @@ static void *work(void *argument)
                       NULL, number);
         uint64_t begin_ns =
             is_measured || task->deadline_ns ? ed_clock_ns() : 0;
+        uint64_t queued_ns = task->is_measured ? task->queued_ns : 0;
         bool is_late = task->deadline_ns && begin_ns >= task->deadline_ns;
         if (!is_late)
             task->run(task);
-        is_measured = is_measured && !is_late;
-        uint64_t took_ns = is_measured ? ed_clock_ns() - begin_ns : 0;
+        uint64_t end_ns = is_measured && !is_late ? ed_clock_ns() : 0;
         task->processor = ed_poller_processor();
         bool is_asleep = post_quietly(task, is_late ? -ETIMEDOUT : 0);
 
         ed_spin_lock(&crew->lock);
-        if (is_measured)
-            set_task_ns(crew, lane, (7 * lane->task_ns + took_ns) / 8);
+        if (queued_ns)
+            add_time(&lane->wait, begin_ns - queued_ns);
+        if (end_ns)
+            note_run(crew, lane, end_ns - begin_ns);
         wake_loops(lane, pool, is_asleep);
         end_work(lane, &self, pool);
     }
@@ -621,10 +637,17 @@ void ed_crew_add_pool(struct ed_crew *crew)
 void ed_crew_hand_over(struct ed_pool *pool)
 {
     struct ed_crew *crew = pool->crew;
+    uint64_t now_ns = pool->is_timed ? ed_clock_ns() : 0;
+    pool->is_timed = false;
     ed_spin_lock(&crew->lock);
     struct ed_list *link;
-    while ((link = ed_list_pop(&pool->batch)))
-        queue_task(crew, task_of(link));
+    while ((link = ed_list_pop(&pool->batch))) {
+        struct ed_task *task = task_of(link);
+        task->queued_ns = now_ns;
+        queue_task(crew, task);
+        pool->lanes[task->lane].has_tiny =
+            crew->lanes[task->lane].task_ns < tiny_ns;
+    }
     pool->batched = 0;
     crew->submit_processor = ed_poller_processor();
     enum call call = whom_to_call(crew);
@@ -689,4 +712,23 @@ void ed_crew_remove_pool(struct ed_pool *pool, struct ed_list *unrun)
     pthread_mutex_unlock(&crew->lock);
     if (is_last)
         free_crew(crew);
+}
+
+void ed_crew_metrics(struct ed_crew *crew, struct ed_pool_metrics *metrics)
+{
+    ed_spin_lock(&crew->lock);
+    metrics->threads = metrics->idle = crew->workers;
+    metrics->started = crew->started;
+    for (int i = 0; i < ED_LANES; i++) {
+        const struct ed_lane *lane = &crew->lanes[i];
+        metrics->idle -= lane->workers;
+        metrics->lanes[i] = (struct ed_lane_metrics){
+            .queued = lane->queued,
+            .running = lane->workers,
+            .taken = lane->taken,
+            .wait = lane->wait,
+            .run = lane->run,
+        };
+    }
+    pthread_mutex_unlock(&crew->lock);
 }

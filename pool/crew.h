@@ -25,6 +25,8 @@ struct ed_lane {
     struct ed_list busy; // the workers
     int priority;
     size_t limit; // for the pools
+    struct ed_times wait;
+    struct ed_times run;
 };
 
 struct ed_crew {
@@ -72,10 +74,16 @@ void ed_crew_hand_over(struct ed_pool *pool);
 /* Returns whether no worker had taken the task; then none will. */
 bool ed_crew_take_back(struct ed_task *task);
 
-/* Any thread. Sends a task home. From here on it is the loop's. */
+/*
+ * Any thread. Sends home a task that has not run. From here on it is the
+ * loop's.
+ */
 void ed_crew_post(struct ed_task *task, int error);
 
-/* What it does there: pool.c. */
+/* Any thread. */
+void ed_crew_metrics(struct ed_crew *crew, struct ed_pool_metrics *metrics);
+
+/* What a task does at home: pool.c. */
 void ed_pool_finish_task(struct ed_msg *msg);
 
 #endif

@@ -22,6 +22,10 @@
 /* So many tasks are handed over at once. */
 enum { BATCH = 16 };
 
+/* Of tiny tasks one in so many is measured: to look at the clock costs as much.
+ */
+enum { MEASURE_ONE_IN = 8 };
+
 static void open_pool(struct ed_pool *pool, struct ed_loop *loop,
                       struct ed_crew *crew, size_t request_limit)
 {
@@ -195,6 +199,7 @@ static void put_in_batch(struct ed_pool *pool, struct ed_task *task)
 {
     ed_list_append(&pool->batch, &task->link);
     pool->batched++;
+    pool->is_timed = pool->is_timed || task->is_measured;
 
     // The hook is active exactly from the first submit of a turn on.
     bool is_first = !ed_hook_is_active(&pool->flush);
@@ -261,8 +266,9 @@ int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
     task->run = run;
     task->done = done;
     task->place = ED_TASK_IN_BATCH;
-    task->processor = -1;
     task->is_cancelled = false;
+    task->is_measured = !pool->lanes[task->lane].has_tiny ||
+                        pool->submits++ % MEASURE_ONE_IN == 0;
     pool->under_way++;
     pool->lanes[task->lane].under_way++;
     ed_count_add(&loop->requests, 1);
@@ -301,4 +307,25 @@ void ed_task_group_cancel(struct ed_task_group *group)
 bool ed_task_group_is_empty(const struct ed_task_group *group)
 {
     return group->undone == 0;
+}
+
+/* ---- metrics ------------------------------------------------------------- */
+
+void ed_pool_metrics(const struct ed_pool *pool,
+                     struct ed_pool_metrics *metrics)
+{
+    ed_crew_metrics(pool->crew, metrics);
+}
+
+uint64_t ed_times_quantile(const struct ed_times *times, double part)
+{
+    double wanted = part * (double)times->count;
+    uint64_t seen = 0;
+    for (int i = 0; i < ED_TIMES - 1; i++) {
+        seen += times->counts[i];
+        uint64_t end_ns = (UINT64_C(1) << i) - 1;
+        if (seen && (double)seen >= wanted)
+            return end_ns < times->longest_ns ? end_ns : times->longest_ns;
+    }
+    return times->longest_ns;
 }

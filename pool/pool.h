@@ -93,6 +93,7 @@ struct ed_pool_queue {
 struct ed_pool_lane {
     size_t limit;
     size_t under_way; // tasks submitted and not done
+    bool has_tiny;    // tasks, as far as is known: not all are measured
 };
 
 struct ed_pool {
@@ -107,6 +108,8 @@ struct ed_pool {
     size_t under_way;     // tasks submitted and not done
     struct ed_list batch; // tasks not yet handed to the workers
     unsigned batched;     // how many
+    unsigned submits;     // ever
+    bool is_timed;        // one of the batch is to be measured
     struct ed_hook flush; // does so before the loop waits
     unsigned refused;     // bit l: so was a submit to lane l
     unsigned told_lane;   // that on_room was called for last
@@ -157,8 +160,12 @@ struct ed_task {
     ed_task_fn *run;
     ed_task_fn *done;
     enum ed_task_place place; // changed under the crew's lock
-    int processor;            // where it ran
     bool is_cancelled;
+    bool is_measured;
+    union {
+        uint64_t queued_ns; // when it was handed over, if measured; then
+        int processor;      // where it ran; -1: it did not
+    };
     union {
         struct ed_list link; // in the pool's batch or queue; then
         struct ed_msg msg;
@@ -249,5 +256,50 @@ struct ed_task_group {
 void ed_task_group_cancel(struct ed_task_group *group);
 
 bool ed_task_group_is_empty(const struct ed_task_group *group);
+
+/* ---- metrics --------------------------------------------------------- */
+
+enum { ED_TIMES = 40 };
+
+/* How long something took, each time. */
+struct ed_times {
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t longest_ns;
+    // [i]: how many took 2^(i-1) ns or more, but less than 2^i; of the last one
+    // also all that took longer. [0]: none at all.
+    uint64_t counts[ED_TIMES];
+};
+
+struct ed_lane_metrics {
+    uint64_t queued;      // tasks that wait for a worker
+    uint64_t running;     // that a worker has
+    uint64_t taken;       // that a worker has or had, ever
+    struct ed_times wait; // from being handed to the workers to being taken
+    struct ed_times run;
+};
+
+struct ed_pool_metrics {
+    unsigned threads; // there, or being started
+    unsigned idle;    // those of them that have no task
+    uint64_t started; // ever
+    struct ed_lane_metrics lanes[ED_LANES];
+};
+
+/*
+ * Any thread, from init to destroy. What the pool's threads do, for all pools
+ * that share them, at one moment. It is always counted; the times are those of
+ * every task, or of one in eight in a lane whose tasks have been found to take
+ * less than a microsecond.
+ */
+void ed_pool_metrics(const struct ed_pool *pool,
+                     struct ed_pool_metrics *metrics);
+
+/*
+ * The time that this part of all (0.5: half of them; 0.99) was not longer than,
+ * to the next power of two: never less than it was, at most twice as much. 0:
+ * there has been none.
+ */
+uint64_t ed_times_quantile(const struct ed_times *times, double part);
 
 #endif

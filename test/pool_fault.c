@@ -596,6 +596,42 @@ static void one_worker_is_enough_for_one_task_after_the_other(void)
     end();
 }
 
+static void one_worker_does_the_work_of_all_lanes(void)
+{
+    begin(&(struct ed_pool_options){.never_linger = true});
+    for (unsigned i = 0; i < 40; i++) {
+        struct job job = {.task.lane = i % ED_LANES};
+        CHECK_EQ(submit(&job), 0);
+        ed_loop_run(&loop);
+        check_done(&job, 0);
+        gate_pass(&asleep);
+    }
+    CHECK_EQ(threads.calls, 1);
+    end();
+}
+
+static void there_are_as_many_threads_as_the_lanes_have_workers(void)
+{
+    enum { EACH = 3, MOST = 2 * ED_LANES };
+    struct job jobs[ED_LANES][EACH] = {0};
+    begin(&(struct ed_pool_options){.workers = 2});
+    for (int i = 0; i < EACH; i++)
+        for (unsigned lane = 0; lane < ED_LANES; lane++) {
+            jobs[lane][i].task.lane = lane;
+            CHECK_EQ(ed_task_submit(&pool, &jobs[lane][i].task, run_held, done),
+                     0);
+        }
+    ed_loop_run_once(&loop, 0);
+    for (int i = 0; i < MOST; i++)
+        gate_pass(&began);
+    CHECK_EQ(__atomic_load_n(&threads.calls, __ATOMIC_SEQ_CST), MOST);
+    for (int i = 0; i < EACH * ED_LANES; i++)
+        gate_open(&held);
+    ed_loop_run(&loop);
+    CHECK_EQ(threads.calls, MOST);
+    end();
+}
+
 static void a_worker_that_is_to_stay_for_ever_stays(void)
 {
     static const uint64_t long_times[] = {3600 * ED_S, (uint64_t)INT64_MAX,
@@ -713,6 +749,8 @@ TESTS(TEST(init_without_memory_fails_and_leaves_nothing),
       TEST(a_task_that_relied_on_a_thread_that_failed_is_not_forgotten),
       TEST(destroy_waits_for_who_is_posting_to_the_loop),
       TEST(one_worker_is_enough_for_one_task_after_the_other),
+      TEST(one_worker_does_the_work_of_all_lanes),
+      TEST(there_are_as_many_threads_as_the_lanes_have_workers),
       TEST(a_worker_that_is_to_stay_for_ever_stays),
       TEST(destroy_cancels_all_that_is_queued_behind_a_running_task),
       TEST(one_guard_sees_that_a_task_blocks_not_each_task_anew),

@@ -1,8 +1,6 @@
 #include "pool/pool.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 
 #include "test/gate.h"
@@ -159,19 +157,6 @@ static void check_cancelled(const struct job *job)
     CHECK_EQ(job->error, -ECANCELED);
 }
 
-/* Of this process; -1 where there is no /proc to tell. */
-static int count_threads(void)
-{
-    DIR *dir = opendir("/proc/self/task");
-    if (!dir)
-        return -1;
-    int count = 0;
-    for (struct dirent *entry; (entry = readdir(dir));)
-        count += entry->d_name[0] != '.';
-    closedir(dir);
-    return count;
-}
-
 /* ---- workers ------------------------------------------------------------- */
 
 static void a_lane_that_blocks_leaves_workers_to_each_of_the_others(void)
@@ -213,7 +198,6 @@ static void each_lane_has_its_own_most_workers(void)
         options.lanes[lane].workers = workers[lane];
         all += (int)workers[lane];
     }
-    int threads = count_threads();
     begin(&options);
     for (int i = 0; i < EACH; i++)
         for (unsigned lane = 0; lane < ED_LANES; lane++)
@@ -221,8 +205,6 @@ static void each_lane_has_its_own_most_workers(void)
     turn();
     for (int i = 0; i < all; i++)
         gate_pass(&began);
-    if (threads > 0)
-        CHECK_EQ(count_threads(), threads + all);
     let_go(EACH * ED_LANES);
     CHECK_EQ(ed_loop_run(&left.loop), 0);
     for (int lane = 0; lane < ED_LANES; lane++) {
@@ -267,23 +249,6 @@ static void a_lane_of_one_worker_begins_tasks_in_the_order_submitted(void)
     for (int i = 1; i < COUNT; i++)
         CHECK(mine[i].nth > mine[i - 1].nth);
     CHECK_EQ(most_at_work[ED_LANE_OWN], 1);
-    end();
-}
-
-static void threads_are_not_of_a_lane(void)
-{
-    int before = count_threads();
-    if (before < 0)
-        SKIP("no /proc to count threads in");
-    begin(&(struct ed_pool_options){.never_linger = true});
-    for (int i = 0; i < 40; i++) {
-        struct job job = {0};
-        CHECK_EQ(submit(&job, (unsigned)i % ED_LANES), 0);
-        ed_loop_run(&left.loop);
-        check_ran(&job);
-    }
-    // A worker may not yet sleep when the next task comes.
-    CHECK(count_threads() <= before + 2);
     end();
 }
 
@@ -697,7 +662,6 @@ TESTS(TEST(a_lane_that_blocks_leaves_workers_to_each_of_the_others),
       TEST(each_lane_has_its_own_most_workers),
       TEST(a_lane_that_says_nothing_has_the_pools_workers),
       TEST(a_lane_of_one_worker_begins_tasks_in_the_order_submitted),
-      TEST(threads_are_not_of_a_lane),
       TEST(of_each_lanes_short_tasks_one_that_blocks_holds_up_no_other),
       TEST(a_task_keeps_its_lane), TEST(tasks_can_be_cancelled_in_any_lane),
       TEST(destroy_cancels_what_is_queued_in_any_lane),
