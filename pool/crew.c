@@ -154,11 +154,10 @@ static void queue_task(struct ed_crew *crew, struct ed_task *task)
         list_lane(crew, lane);
 }
 
-/* Locked. The task is the first in the queue or has been found there. */
-static void unqueue_task(struct ed_crew *crew, struct ed_task *task)
+/* Locked. Takes a task out of the queue that it is in. */
+static void unqueue_task(struct ed_lane *lane, struct ed_pool_queue *queue,
+                         struct ed_task *task)
 {
-    struct ed_lane *lane = &crew->lanes[task->lane];
-    struct ed_pool_queue *queue = &task->pool->queues[task->lane];
     put_task(task, ED_TASK_TAKEN);
     ed_list_remove(&task->link);
     if (ed_list_is_empty(&queue->tasks))
@@ -231,7 +230,7 @@ static struct ed_task *take_task(struct ed_crew *crew, struct ed_lane *lane)
     struct ed_pool_queue *queue =
         ED_CONTAINER_OF(lane->pools.next, struct ed_pool_queue, link);
     struct ed_task *task = task_of(queue->tasks.next);
-    unqueue_task(crew, task);
+    unqueue_task(lane, queue, task);
     // What is alone is next in any case.
     if (lane->pools.next != lane->pools.prev &&
         ed_list_is_linked(&queue->link)) {
@@ -506,12 +505,14 @@ static void *work(void *argument)
     unsigned number = ++crew->started;
 
     struct worker self = {0};
+    int processor = -1;
     struct ed_task *task;
     while ((task = next_task(crew))) {
         struct ed_pool *pool = task->pool;
         struct ed_lane *lane = &crew->lanes[task->lane];
         begin_work(lane, &self, pool);
         bool is_measured = task->is_measured || lane->task_ns >= tiny_ns;
+        bool is_last = ed_list_is_empty(&crew->filled);
         enum call call = whom_to_call(crew);
         pthread_mutex_unlock(&crew->lock);
         make_call(crew, call);
@@ -525,7 +526,10 @@ static void *work(void *argument)
         if (!is_late)
             task->run(task);
         uint64_t end_ns = is_measured && !is_late ? ed_clock_ns() : 0;
-        task->processor = ed_poller_processor();
+        // It matters to a loop that expects few replies.
+        if (is_last || processor < 0)
+            processor = ed_poller_processor();
+        task->processor = processor;
         bool is_asleep = post_quietly(task, is_late ? -ETIMEDOUT : 0);
 
         ed_spin_lock(&crew->lock);
@@ -670,29 +674,41 @@ bool ed_crew_take_back(struct ed_task *task)
         ed_list_remove(&task->link);
         pool->batched--;
     } else if (place == ED_TASK_IN_QUEUE) {
-        unqueue_task(crew, task);
+        unqueue_task(&crew->lanes[task->lane], &pool->queues[task->lane], task);
         note_wanted(crew);
     }
     pthread_mutex_unlock(&crew->lock);
     return place < ED_TASK_TAKEN;
 }
 
+/* Locked. Moves tasks from where they wait; returns how many. */
+static size_t take_all(struct ed_list *from, struct ed_list *to)
+{
+    size_t count = 0;
+    struct ed_list *link = from->next;
+    for (; link != from; link = link->next) {
+        put_task(task_of(link), ED_TASK_TAKEN);
+        count++;
+    }
+    ed_list_move_all(to, from);
+    return count;
+}
+
 /* Locked. */
 static void take_all_of(struct ed_pool *pool, struct ed_list *mine)
 {
     for (int i = 0; i < ED_LANES; i++) {
-        struct ed_list *tasks = &pool->queues[i].tasks;
-        while (!ed_list_is_empty(tasks)) {
-            struct ed_task *task = task_of(tasks->next);
-            unqueue_task(pool->crew, task);
-            ed_list_append(mine, &task->link);
-        }
+        struct ed_lane *lane = &pool->crew->lanes[i];
+        struct ed_pool_queue *queue = &pool->queues[i];
+        size_t count = take_all(&queue->tasks, mine);
+        if (!count)
+            continue;
+        ed_list_remove(&queue->link);
+        lane->queued -= count;
+        if (!lane->queued)
+            ed_list_remove(&lane->link);
     }
-    struct ed_list *link;
-    while ((link = ed_list_pop(&pool->batch))) {
-        put_task(task_of(link), ED_TASK_TAKEN);
-        ed_list_append(mine, link);
-    }
+    take_all(&pool->batch, mine);
     pool->batched = 0;
     note_wanted(pool->crew);
 }

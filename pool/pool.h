@@ -140,15 +140,17 @@ enum ed_task_place {
 struct ed_task_group;
 
 struct ed_task {
-    // yours to set, before submit; they stay as they are
-    unsigned lane;               // which; 0: ED_LANE_WORK
-    struct ed_task_group *group; // that it belongs to until it is done, or NULL
+    // Yours to set, before submit; they stay as they are. The group that it
+    // belongs to until it is done, or NULL.
+    struct ed_task_group *group;
 
     // When it is no longer worth beginning, on the clock of ed_loop_now(); 0:
     // always. Then it is not run, and done comes with -ETIMEDOUT. If it runs
     // already, ed_task_is_cancelled() is true from then on, and done comes when
     // run has returned.
     uint64_t deadline_ns;
+
+    unsigned lane; // 0: ED_LANE_WORK
 
     // Yours to read, in done. 0: it ran; -ECANCELED; -ETIMEDOUT; -EAGAIN: no
     // thread could be started.
