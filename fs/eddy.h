@@ -12,6 +12,7 @@
 #include "loop/terminal.h"
 #include "loop/udp.h"
 #include "loop/watchdog.h"
+#include "pool/names.h"
 #include "pool/pool.h"
 
 #endif

@@ -86,6 +86,7 @@ static int submit(struct ed_pool *pool, struct ed_fs_request *request,
                   ed_task_fn *run, ed_fs_fn *done)
 {
     request->done = done;
+    request->task.lane = ED_LANE_FILES;
     return ed_task_submit(pool, &request->task, run, finish_request);
 }
 

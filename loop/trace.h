@@ -23,7 +23,7 @@
  *
  * Of a task, in this order:
  *
- *     ED_TRACE_SUBMIT  handed to the pool                    loop's thread
+ *     ED_TRACE_SUBMIT  handed to the pool; value: its lane   loop's thread
  *     ED_TRACE_TAKE    picked up; value: the worker's number  worker
  *     ED_TRACE_STEP    a system call of fs is done, name says which;
  *                      value: what it returned, or -errno     worker, or the
@@ -33,8 +33,9 @@
  *                      with the name "done"
  *
  * Names of callbacks: timer, tick, immediate, prepare, idle, watch, message,
- * signal, exit (of a process), done (of a task); of streams connect, read,
- * written, drain, finish; accept, overload; receive, and drain, of datagrams.
+ * signal, exit (of a process), done (of a task), empty (of a group of tasks),
+ * room (in a pool's lane); of streams connect, read, written, drain, finish;
+ * accept, overload; receive, and drain, of datagrams.
  *
  * tell is called on those threads, several at a time: it locks what it needs,
  * and calls nothing of eddy's but ed_clock_ns().

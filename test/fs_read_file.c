@@ -848,7 +848,7 @@ static void a_read_through_the_pool_tells_its_way_and_its_steps(void)
     CHECK_EQ(ed_loop_run(&loop), 0);
     CHECK_EQ(request.result, 0);
     CHECK_EQ(teller.count, 8);
-    check_note(&teller, 0, ED_TRACE_SUBMIT, &request.task, NULL, 0);
+    check_note(&teller, 0, ED_TRACE_SUBMIT, &request.task, NULL, ED_LANE_FILES);
     check_note(&teller, 1, ED_TRACE_TAKE, &request.task, NULL, 1);
     check_steps(&teller, 2, &request.file, 4);
     check_note(&teller, 6, ED_TRACE_POST, &request.task, NULL, 0);

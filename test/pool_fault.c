@@ -203,8 +203,11 @@ static struct ed_pool pool;
 struct job {
     struct ed_task task;
     int runs, dones;
+    int nth; // to run
     int error;
 };
+
+static int begun; // tasks
 
 static void begin(const struct ed_pool_options *options)
 {
@@ -212,6 +215,7 @@ static void begin(const struct ed_pool_options *options)
     before_thread_fails = NULL;
     opened_by_wait = NULL;
     slow_loop = NULL;
+    begun = 0;
     gate_init(&began);
     gate_init(&held);
     gate_init(&asleep);
@@ -236,6 +240,7 @@ static struct job *job_of(struct ed_task *task)
 static void run(struct ed_task *task)
 {
     job_of(task)->runs++;
+    job_of(task)->nth = add(&begun, 1);
 }
 
 static void run_held(struct ed_task *task)
@@ -425,6 +430,54 @@ static void a_failed_start_leaves_the_signal_mask_as_it_was(void)
     end();
 }
 
+/* So it is seen what a worker that is free takes first. */
+static void one_thread_goes_by_the_priority_of_lanes_then_in_turn(void)
+{
+    enum { EACH = 3 };
+    static const int priorities[] = {0, 0, 5, 0, -1};
+    static const int nths[][EACH] = {
+        {4, 7, 10}, {5, 8, 11}, {1, 2, 3}, {6, 9, 12}, {13, 14, 15}};
+    enum { LANES = sizeof nths / sizeof *nths };
+    struct ed_pool_options options = {.workers = 2};
+    struct job first = {0}, jobs[LANES][EACH] = {0};
+    for (int lane = 0; lane < LANES; lane++)
+        options.lanes[lane].priority = priorities[lane];
+    begin(&options);
+    submit_held(&first);
+    threads = (struct fault){.first = 1, .last = INT32_MAX};
+    for (int i = 0; i < EACH; i++)
+        for (unsigned lane = 0; lane < LANES; lane++) {
+            jobs[lane][i].task.lane = lane;
+            CHECK_EQ(submit(&jobs[lane][i]), 0);
+        }
+    ed_loop_run_once(&loop, 0);
+    gate_open(&held);
+    ed_loop_run(&loop);
+    for (int lane = 0; lane < LANES; lane++)
+        for (int i = 0; i < EACH; i++) {
+            check_done(&jobs[lane][i], 0);
+            CHECK_EQ(jobs[lane][i].nth, nths[lane][i]);
+        }
+    end();
+}
+
+static void without_any_thread_the_tasks_of_all_lanes_fail(void)
+{
+    struct job jobs[ED_LANES][5] = {0};
+    begin(NULL);
+    threads = (struct fault){.first = 1, .last = INT32_MAX};
+    for (int i = 0; i < 5; i++)
+        for (unsigned lane = 0; lane < ED_LANES; lane++) {
+            jobs[lane][i].task.lane = lane;
+            CHECK_EQ(submit(&jobs[lane][i]), 0);
+        }
+    ed_loop_run(&loop);
+    for (int lane = 0; lane < ED_LANES; lane++)
+        for (int i = 0; i < 5; i++)
+            check_done(&jobs[lane][i], -EAGAIN);
+    end();
+}
+
 static struct ed_loop other_loop;
 static struct ed_pool other_pool;
 static struct job other_job;
@@ -543,6 +596,42 @@ static void one_worker_is_enough_for_one_task_after_the_other(void)
     end();
 }
 
+static void one_worker_does_the_work_of_all_lanes(void)
+{
+    begin(&(struct ed_pool_options){.never_linger = true});
+    for (unsigned i = 0; i < 40; i++) {
+        struct job job = {.task.lane = i % ED_LANES};
+        CHECK_EQ(submit(&job), 0);
+        ed_loop_run(&loop);
+        check_done(&job, 0);
+        gate_pass(&asleep);
+    }
+    CHECK_EQ(threads.calls, 1);
+    end();
+}
+
+static void there_are_as_many_threads_as_the_lanes_have_workers(void)
+{
+    enum { EACH = 3, MOST = 2 * ED_LANES };
+    struct job jobs[ED_LANES][EACH] = {0};
+    begin(&(struct ed_pool_options){.workers = 2});
+    for (int i = 0; i < EACH; i++)
+        for (unsigned lane = 0; lane < ED_LANES; lane++) {
+            jobs[lane][i].task.lane = lane;
+            CHECK_EQ(ed_task_submit(&pool, &jobs[lane][i].task, run_held, done),
+                     0);
+        }
+    ed_loop_run_once(&loop, 0);
+    for (int i = 0; i < MOST; i++)
+        gate_pass(&began);
+    CHECK_EQ(__atomic_load_n(&threads.calls, __ATOMIC_SEQ_CST), MOST);
+    for (int i = 0; i < EACH * ED_LANES; i++)
+        gate_open(&held);
+    ed_loop_run(&loop);
+    CHECK_EQ(threads.calls, MOST);
+    end();
+}
+
 static void a_worker_that_is_to_stay_for_ever_stays(void)
 {
     static const uint64_t long_times[] = {3600 * ED_S, (uint64_t)INT64_MAX,
@@ -655,9 +744,13 @@ TESTS(TEST(init_without_memory_fails_and_leaves_nothing),
       TEST(with_one_worker_there_everything_is_still_done),
       TEST(whichever_thread_fails_each_task_is_done_once),
       TEST(a_failed_start_leaves_the_signal_mask_as_it_was),
+      TEST(one_thread_goes_by_the_priority_of_lanes_then_in_turn),
+      TEST(without_any_thread_the_tasks_of_all_lanes_fail),
       TEST(a_task_that_relied_on_a_thread_that_failed_is_not_forgotten),
       TEST(destroy_waits_for_who_is_posting_to_the_loop),
       TEST(one_worker_is_enough_for_one_task_after_the_other),
+      TEST(one_worker_does_the_work_of_all_lanes),
+      TEST(there_are_as_many_threads_as_the_lanes_have_workers),
       TEST(a_worker_that_is_to_stay_for_ever_stays),
       TEST(destroy_cancels_all_that_is_queued_behind_a_running_task),
       TEST(one_guard_sees_that_a_task_blocks_not_each_task_anew),

@@ -1,7 +1,8 @@
 /*
  * Loops on threads of their own use one crew of workers, at random: bursts of
- * tasks, some of which submit more, some of which are cancelled at any moment;
- * workers that come and go; pools that are destroyed in the middle of it. What
+ * tasks in all lanes, some of which submit more, some of which are cancelled at
+ * any moment, alone or in groups, or miss their deadlines; workers that come
+ * and go; pools that are destroyed in the middle of it. What
  * counts is that each task is done exactly once. Most is seen by the thread
  * sanitizer.
  */
@@ -12,7 +13,7 @@
 
 #include "test/tap.h"
 
-enum { LOOPS = 3, ROUNDS = 12, SLOTS = 64, TASKS = 400 };
+enum { LOOPS = 3, ROUNDS = 12, SLOTS = 64, TASKS = 400, GROUPS = 4 };
 
 /* Each is submitted, done and submitted again. */
 struct slot {
@@ -20,7 +21,14 @@ struct slot {
     struct player *player;
     bool is_out; // submitted and not done
     bool has_run;
-    bool is_cancelled; // cancel said 0
+    bool is_cancelled;     // cancel said 0
+    bool may_be_cancelled; // with its group
+};
+
+struct group {
+    struct ed_task_group tasks;
+    struct player *player;
+    int out; // submitted and not done
 };
 
 struct player {
@@ -34,6 +42,7 @@ struct player {
     int wrong;
     long submitted, ran, cancelled;
     struct slot slots[SLOTS];
+    struct group groups[GROUPS];
 };
 
 static uint64_t next_random(uint64_t *state)
@@ -75,8 +84,17 @@ static void submit_some(struct player *player, int count)
         slot->is_out = true;
         slot->has_run = false;
         slot->is_cancelled = false;
+        slot->may_be_cancelled = false;
+        struct group *group = &player->groups[i % GROUPS];
+        slot->task.group = happens(player, 2) ? &group->tasks : NULL;
+        slot->task.deadline_ns = 0;
+        if (happens(player, 3))
+            slot->task.deadline_ns = ed_loop_now(&player->loop) +
+                                     next_random(&player->random) % (ED_MS / 4);
+        slot->task.lane = (unsigned)(next_random(&player->random) % ED_LANES);
         player->wrong +=
             ed_task_submit(&player->pool, &slot->task, run, done) != 0;
+        group->out += slot->task.group != NULL;
         player->left--;
         player->out++;
         player->submitted++;
@@ -97,16 +115,37 @@ static void cancel_some(struct player *player)
     }
 }
 
+static void cancel_group(struct player *player)
+{
+    struct group *group =
+        &player->groups[next_random(&player->random) % GROUPS];
+    ed_task_group_cancel(&group->tasks);
+    for (int i = 0; i < SLOTS; i++)
+        if (player->slots[i].task.group == &group->tasks)
+            player->slots[i].may_be_cancelled = true;
+}
+
+static void empty(struct ed_task_group *tasks)
+{
+    struct group *group = ED_CONTAINER_OF(tasks, struct group, tasks);
+    group->player->wrong += group->out != 0;
+}
+
 static void done(struct ed_task *task)
 {
     struct slot *slot = ED_CONTAINER_OF(task, struct slot, task);
     struct player *player = slot->player;
     player->wrong += !slot->is_out;
     player->wrong += slot->has_run != (task->error == 0);
-    player->wrong += task->error != 0 && task->error != -ECANCELED;
+    bool is_late = task->error == -ETIMEDOUT;
+    player->wrong += is_late && !task->deadline_ns;
+    player->wrong += task->error != 0 && task->error != -ECANCELED && !is_late;
     // After destroy, tasks are cancelled that nobody asked to be.
     player->wrong += slot->is_cancelled && task->error != -ECANCELED;
-    player->wrong += !slot->is_cancelled && task->error && player->has_pool;
+    player->wrong += !slot->is_cancelled && !slot->may_be_cancelled &&
+                     !is_late && task->error && player->has_pool;
+    if (task->group)
+        ED_CONTAINER_OF(task->group, struct group, tasks)->out--;
     slot->is_out = false;
     player->out--;
     player->ran += slot->has_run;
@@ -115,6 +154,8 @@ static void done(struct ed_task *task)
     submit_some(player, (int)(next_random(&player->random) % 3));
     if (happens(player, 4))
         cancel_some(player);
+    if (happens(player, 20))
+        cancel_group(player);
     if (player->has_pool && happens(player, 600)) {
         ed_pool_destroy(&player->pool);
         player->has_pool = false;
@@ -128,6 +169,8 @@ static void play_round(struct player *player)
         .workers = 1 + (unsigned)(next_random(&player->random) % 4),
         .retire_ns = happens(player, 2) ? 1 : ED_MS,
         .never_linger = happens(player, 2),
+        .lanes[1].workers = 1 + (unsigned)(next_random(&player->random) % 2),
+        .lanes[2].priority = (int)(next_random(&player->random) % 3) - 1,
     };
     player->wrong += ed_loop_init(&player->loop) != 0;
     player->wrong +=
@@ -161,6 +204,9 @@ static void *play(void *argument)
     struct player *player = argument;
     for (int i = 0; i < SLOTS; i++)
         player->slots[i] = (struct slot){.player = player};
+    for (int i = 0; i < GROUPS; i++)
+        player->groups[i] =
+            (struct group){.tasks.on_empty = empty, .player = player};
     for (int round = 0; round < ROUNDS; round++)
         play_round(player);
     return NULL;

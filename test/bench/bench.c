@@ -45,6 +45,7 @@ static const struct bench *const benches[] = {
     &bench_message_pingpong,
     &bench_task_burst,
     &bench_task_pingpong,
+    &bench_task_hol,
     &bench_idle,
     &bench_read_4k_1,
     &bench_read_4k_64,

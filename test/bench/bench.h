@@ -132,6 +132,7 @@ extern const struct bench bench_message_burst; // messages.c
 extern const struct bench bench_message_pingpong;
 extern const struct bench bench_task_burst; // tasks.c
 extern const struct bench bench_task_pingpong;
+extern const struct bench bench_task_hol;  // lanes.c
 extern const struct bench bench_idle;      // idle.c
 extern const struct bench bench_read_4k_1; // reads.c
 extern const struct bench bench_read_4k_64;
