@@ -2,7 +2,9 @@
 #ifndef EDDY_H
 #define EDDY_H
 
+#include "fs/directory.h"
 #include "fs/fs.h"
+#include "fs/watch.h"
 #include "loop/address.h"
 #include "loop/listener.h"
 #include "loop/loop.h"

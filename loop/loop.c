@@ -71,6 +71,7 @@ void ed_loop_destroy(struct ed_loop *loop)
     assert(loop->requests == 0);
     assert(loop->watches == 0);
     assert(!loop->inbox);
+    assert(!loop->notifier);
 
     // All timers there are become due before the end of time.
     while (ed_wheel_take_due(&loop->wheel, UINT64_MAX, &loop->due))

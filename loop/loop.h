@@ -99,6 +99,7 @@ struct ed_loop {
     char *buffer; // ED_BUFFER_SIZE bytes to read into; NULL: not needed yet
     struct ed_passed *passed;      // descriptors that came with what is read
     struct ed_signal_inbox *inbox; // NULL: no signal is watched
+    struct ed_fs_notifier *notifier; // NULL: no file is watched
     struct ed_list children;       // processes that have not ended
 
     // For what sends requests to other threads and gets messages back (pool).

@@ -34,7 +34,8 @@
  *
  * Names of callbacks: timer, tick, immediate, prepare, idle, watch, message,
  * signal, exit (of a process), done (of a task); of streams connect, read,
- * written, drain, finish; accept, overload; receive, and drain, of datagrams.
+ * written, drain, finish; accept, overload; receive, and drain, of datagrams;
+ * file (fs/watch.h).
  *
  * tell is called on those threads, several at a time: it locks what it needs,
  * and calls nothing of eddy's but ed_clock_ns().

@@ -62,6 +62,8 @@ void ed_pool_destroy(struct ed_pool *pool)
     ed_list_init(&unrun);
     ed_hook_stop(&pool->flush);
     ed_crew_remove_pool(pool, &unrun);
+    if (pool->guest)
+        pool->guest->leave(pool->guest);
     pool->loop->linger_requests = 0;
     while ((link = ed_list_pop(&unrun)))
         ed_crew_post(ED_CONTAINER_OF(link, struct ed_task, link), -ECANCELED);
@@ -75,8 +77,9 @@ static void flush(struct ed_hook *hook)
         ed_crew_hand_over(pool);
 }
 
-int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
-                   ed_task_fn *done)
+/* Returns 0, or -EAGAIN at the limit. */
+static int begin_task(struct ed_pool *pool, struct ed_task *task,
+                      ed_task_fn *run, ed_task_fn *done)
 {
     assert(!task->pool);
     struct ed_loop *loop = pool->loop;
@@ -93,6 +96,16 @@ int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
     };
     ed_count_add(&loop->requests, 1);
     ed_trace_tell(loop->trace, ED_TRACE_SUBMIT, task, NULL, 0);
+    return 0;
+}
+
+int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
+                   ed_task_fn *done)
+{
+    int err = begin_task(pool, task, run, done);
+    if (err)
+        return err;
+    struct ed_loop *loop = pool->loop;
     ed_list_append(&pool->batch, &task->link);
     pool->batched++;
 
@@ -102,6 +115,19 @@ int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
         ed_hook_prepare(loop, &pool->flush, flush);
     if (is_first || pool->batched == BATCH)
         ed_crew_hand_over(pool);
+    return 0;
+}
+
+int ed_task_submit_finished(struct ed_pool *pool, struct ed_task *task,
+                            ed_task_fn *done)
+{
+    int err = begin_task(pool, task, NULL, done);
+    if (err)
+        return err;
+    // It says nothing of where a worker's reply will come from.
+    task->processor = pool->loop->reply_processor;
+    task->place = ED_TASK_TAKEN;
+    ed_crew_post(task, 0);
     return 0;
 }
 

@@ -52,7 +52,18 @@ struct ed_pool_options {
     bool never_linger;
 };
 
+/*
+ * What a module above keeps with a pool. leave is called once, on the loop's
+ * thread, when the pool is destroyed and no worker has a task of it any more.
+ */
+struct ed_pool_guest {
+    void (*leave)(struct ed_pool_guest *guest);
+};
+
 struct ed_pool {
+    // for the module above that sets it (fs); NULL: none
+    struct ed_pool_guest *guest;
+
     // private
     struct ed_loop *loop;
     struct ed_crew *crew;
@@ -127,6 +138,13 @@ void ed_pool_destroy(struct ed_pool *pool);
  */
 int ed_task_submit(struct ed_pool *pool, struct ed_task *task, ed_task_fn *run,
                    ed_task_fn *done);
+
+/*
+ * For a task whose work is done already, by the caller: there is no run, and
+ * done comes as that of a task that a worker has just finished.
+ */
+int ed_task_submit_finished(struct ed_pool *pool, struct ed_task *task,
+                            ed_task_fn *done);
 
 /*
  * Returns 0 if no worker had taken it: run is not called, and done comes soon

@@ -53,7 +53,7 @@ says_in_order() {
     done
 }
 
-echo 1..18
+echo 1..21
 
 printf 'hello, eddy\n' >hello
 printf '' >empty
@@ -61,9 +61,21 @@ head -c 3000000 /dev/urandom >big
 
 run hello
 is "both forms read the same" both_forms_agree 12
+is "it says which way the file went" \
+    grep -qE "read in the loop, from the page cache|read by worker [0-9]" out
+if grep -q "openat2$" out; then
+    is "the loop reads by itself what is in the page cache" \
+        says_in_order "openat2" "fstat: size 12" "preadv2: 12 bytes" "close" \
+        "submit" "message queued" "  callback" "read in the loop"
+else
+    is "the loop reads by itself # SKIP it cannot tell what it can" true
+fi
+
+run --pool hello
+is "with --pool both forms read the same" both_forms_agree 12
 is "the timeline follows the read through worker, queue and callback" \
     says_in_order "submit" "picked up by worker" "open" "fstat: size 12" \
-    "read: 12 bytes" "close" "message queued" "  callback"
+    "read: 12 bytes" "close" "message queued" "  callback" "read by worker"
 
 run empty
 is "an empty file has a size of 0" both_forms_agree 0

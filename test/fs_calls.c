@@ -1,139 +1,13 @@
 /* Each test is run with the calls that block, and with those of the pool. */
 #include "fs/fs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-#include "test/tap.h"
-
-static struct ed_loop loop;
-static struct ed_pool pool;
-
-/* ---- both forms ---------------------------------------------------------- */
-
-struct form {
-    int (*open)(const char *path, int flags, mode_t mode);
-    int (*fstat)(int fd, struct stat *stat);
-    int64_t (*read)(int fd, void *buffer, size_t size, int64_t offset);
-    int64_t (*write)(int fd, const void *buffer, size_t size, int64_t offset);
-    int (*close)(int fd);
-};
-
-static int dones;
-
-static void count_done(struct ed_fs_request *request)
-{
-    (void)request;
-    dones++;
-}
-
-/* What a request came to, which was submitted with err. */
-static int64_t result_of(struct ed_fs_request *request, int err)
-{
-    CHECK_EQ(err, 0);
-    CHECK_EQ(dones, 0);
-    CHECK_EQ(ed_loop_run(&loop), 0);
-    CHECK_EQ(dones, 1);
-    dones = 0;
-    return request->result;
-}
-
-static int open_async(const char *path, int flags, mode_t mode)
-{
-    struct ed_fs_request request = {0};
-    return (int)result_of(
-        &request, ed_fs_open(&pool, &request, path, flags, mode, count_done));
-}
-
-static int fstat_async(int fd, struct stat *stat)
-{
-    struct ed_fs_request request = {0};
-    return (int)result_of(&request,
-                          ed_fs_fstat(&pool, &request, fd, stat, count_done));
-}
-
-static int64_t read_async(int fd, void *buffer, size_t size, int64_t offset)
-{
-    struct ed_fs_request request = {0};
-    return result_of(&request, ed_fs_read(&pool, &request, fd, buffer, size,
-                                          offset, count_done));
-}
-
-static int64_t write_async(int fd, const void *buffer, size_t size,
-                           int64_t offset)
-{
-    struct ed_fs_request request = {0};
-    return result_of(&request, ed_fs_write(&pool, &request, fd, buffer, size,
-                                           offset, count_done));
-}
-
-static int close_async(int fd)
-{
-    struct ed_fs_request request = {0};
-    return (int)result_of(&request,
-                          ed_fs_close(&pool, &request, fd, count_done));
-}
-
-static const struct form forms[] = {
-    {ed_fs_open_sync, ed_fs_fstat_sync, ed_fs_read_sync, ed_fs_write_sync,
-     ed_fs_close_sync},
-    {open_async, fstat_async, read_async, write_async, close_async},
-};
-
-static int home; // the directory to go back to
-static char directory[] = "/tmp/eddy-XXXXXX";
-static int descriptors;
-
-static int count_descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
-/* In an empty directory of our own. */
-static void begin(void)
-{
-    home = open(".", O_RDONLY);
-    strcpy(directory + strlen(directory) - 6, "XXXXXX");
-    if (!mkdtemp(directory) || chdir(directory))
-        abort();
-    dones = 0;
-    CHECK_EQ(ed_loop_init(&loop), 0);
-    CHECK_EQ(ed_pool_init(&pool, &loop, NULL), 0);
-    descriptors = count_descriptors();
-}
-
-static void end(void)
-{
-    CHECK_EQ(count_descriptors(), descriptors);
-    ed_pool_destroy(&pool);
-    ed_loop_destroy(&loop);
-    DIR *dir = opendir(".");
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
-        unlink(entry->d_name);
-    closedir(dir);
-    if (fchdir(home) || rmdir(directory))
-        abort();
-    close(home);
-}
-
-/* Runs a test's body with each form, each time in a fresh directory. */
-static void with_both(void (*body)(const struct form *fs))
-{
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        int failures = tap_failures;
-        begin();
-        body(&forms[i]);
-        end();
-        if (tap_failures > failures)
-            printf("# that was the %s form\n", i ? "asynchronous" : "blocking");
-    }
-}
+#include "test/fs.h"
 
 /* ---- open and close ------------------------------------------------------ */
 
@@ -164,10 +38,10 @@ static void open_exclusively(const struct form *fs)
     CHECK_EQ(fs->write(fd, "data", 4, 0), 4);
     CHECK_EQ(fs->close(fd), 0);
 
-    struct stat stat;
+    struct ed_stat stat;
     fd = fs->open("file", O_RDWR | O_TRUNC, 0);
     CHECK_EQ(fs->fstat(fd, &stat), 0);
-    CHECK_EQ(stat.st_size, 0);
+    CHECK_EQ(stat.size, 0);
     CHECK_EQ(fs->close(fd), 0);
 }
 
@@ -178,12 +52,12 @@ static void the_flags_of_open_do_what_they_say(void)
 
 static void create_with_mode(const struct form *fs)
 {
-    struct stat stat;
+    struct ed_stat stat;
     mode_t before = umask(027);
     int fd = fs->open("file", O_WRONLY | O_CREAT, 0666);
     umask(before);
     CHECK_EQ(fs->fstat(fd, &stat), 0);
-    CHECK_EQ(stat.st_mode & 07777, 0640);
+    CHECK_EQ(stat.mode & 07777, 0640);
     CHECK_EQ(fs->close(fd), 0);
 }
 
@@ -212,18 +86,18 @@ static void open_says_why_it_fails(void)
 
 static void stat_things(const struct form *fs)
 {
-    struct stat stat;
+    struct ed_stat stat;
     int fd = fs->open("file", O_RDWR | O_CREAT, 0600);
     CHECK_EQ(fs->write(fd, "12345", 5, -1), 5);
     CHECK_EQ(fs->fstat(fd, &stat), 0);
-    CHECK(S_ISREG(stat.st_mode));
-    CHECK_EQ(stat.st_size, 5);
+    CHECK(S_ISREG(stat.mode));
+    CHECK_EQ(stat.size, 5);
     CHECK_EQ(fs->close(fd), 0);
     CHECK_EQ(fs->fstat(fd, &stat), -EBADF);
 
     fd = fs->open(".", O_RDONLY, 0);
     CHECK_EQ(fs->fstat(fd, &stat), 0);
-    CHECK(S_ISDIR(stat.st_mode));
+    CHECK(S_ISDIR(stat.mode));
     CHECK_EQ(fs->close(fd), 0);
 }
 
@@ -292,11 +166,11 @@ static void go_beyond_4_gib(const struct form *fs)
 {
     const int64_t far = ((int64_t)5 << 30) + 3;
     char buffer[8];
-    struct stat stat;
+    struct ed_stat stat;
     int fd = fs->open("file", O_RDWR | O_CREAT, 0600);
     CHECK_EQ(fs->write(fd, "far", 3, far), 3);
     CHECK_EQ(fs->fstat(fd, &stat), 0);
-    CHECK_EQ(stat.st_size, far + 3);
+    CHECK_EQ(stat.size, far + 3);
     CHECK_EQ(fs->read(fd, buffer, sizeof buffer, far - 2), 5);
     CHECK(memcmp(buffer, "\0\0far", 5) == 0);
     CHECK_EQ(fs->read(fd, buffer, sizeof buffer, 3), 8);
@@ -448,98 +322,6 @@ static void many_writes_at_once_each_have_their_place(void)
     end();
 }
 
-/* A worker is held until this pipe has something to read. */
-static int held[2];
-static int began[2];
-
-static void hold(struct ed_task *task)
-{
-    char byte;
-    (void)task;
-    if (write(began[1], "", 1) != 1 || read(held[0], &byte, 1) != 1)
-        abort();
-}
-
-static void ignore_task(struct ed_task *task)
-{
-    (void)task;
-}
-
-static void what_is_cancelled_in_time_has_touched_nothing(void)
-{
-    const struct ed_pool_options one = {.workers = 1};
-    struct ed_pool small;
-    struct ed_task blocker = {0};
-    struct ed_fs_request requests[5] = {0};
-    struct stat stat = {.st_size = -7};
-    char buffer[] = "untouched", byte;
-    int fds[2];
-    begin();
-    NEED(pipe(held) == 0 && pipe(began) == 0 && pipe(fds) == 0);
-    CHECK_EQ(write(fds[1], "data", 4), 4);
-    CHECK_EQ(ed_pool_init(&small, &loop, &one), 0);
-    CHECK_EQ(ed_task_submit(&small, &blocker, hold, ignore_task), 0);
-    CHECK_EQ(read(began[0], &byte, 1), 1);
-
-    CHECK_EQ(ed_fs_open(&small, &requests[0], "new", O_WRONLY | O_CREAT, 0600,
-                        count_done),
-             0);
-    CHECK_EQ(ed_fs_fstat(&small, &requests[1], fds[0], &stat, count_done), 0);
-    CHECK_EQ(
-        ed_fs_read(&small, &requests[2], fds[0], buffer, 4, -1, count_done), 0);
-    CHECK_EQ(
-        ed_fs_write(&small, &requests[3], fds[1], "more", 4, -1, count_done),
-        0);
-    CHECK_EQ(ed_fs_close(&small, &requests[4], fds[0], count_done), 0);
-    for (int i = 0; i < 5; i++)
-        CHECK_EQ(ed_fs_cancel(&requests[i]), 0);
-    CHECK_EQ(dones, 0);
-    CHECK_EQ(write(held[1], "", 1), 1);
-    CHECK_EQ(ed_loop_run(&loop), 0);
-    CHECK_EQ(dones, 5);
-    for (int i = 0; i < 5; i++) {
-        CHECK_EQ(requests[i].result, -ECANCELED);
-        CHECK_EQ(ed_fs_cancel(&requests[i]), -ENOENT);
-    }
-
-    CHECK_EQ(access("new", F_OK), -1);
-    CHECK_EQ(stat.st_size, -7);
-    CHECK_STR(buffer, "untouched");
-    CHECK_EQ(read(fds[0], buffer, sizeof buffer), 4);
-    ed_pool_destroy(&small);
-    for (int i = 0; i < 2; i++) {
-        close(held[i]);
-        close(began[i]);
-        close(fds[i]);
-    }
-    end();
-}
-
-static void at_the_request_limit_each_call_is_refused(void)
-{
-    const struct ed_pool_options few = {.request_limit = 1};
-    struct ed_pool small;
-    struct ed_fs_request first = {0}, request = {0};
-    struct stat stat;
-    char byte;
-    begin();
-    CHECK_EQ(ed_pool_init(&small, &loop, &few), 0);
-    CHECK_EQ(ed_fs_fstat(&small, &first, home, &stat, count_done), 0);
-    CHECK_EQ(ed_fs_open(&small, &request, ".", O_RDONLY, 0, count_done),
-             -EAGAIN);
-    CHECK_EQ(ed_fs_fstat(&small, &request, home, &stat, count_done), -EAGAIN);
-    CHECK_EQ(ed_fs_read(&small, &request, home, &byte, 1, 0, count_done),
-             -EAGAIN);
-    CHECK_EQ(ed_fs_write(&small, &request, home, "x", 1, 0, count_done),
-             -EAGAIN);
-    CHECK_EQ(ed_fs_close(&small, &request, home, count_done), -EAGAIN);
-    CHECK_EQ(ed_loop_run(&loop), 0);
-    CHECK_EQ(dones, 1);
-    CHECK_EQ(first.result, 0);
-    ed_pool_destroy(&small);
-    end();
-}
-
 TESTS(TEST(a_descriptor_is_close_on_exec_and_closed_once),
       TEST(the_flags_of_open_do_what_they_say),
       TEST(a_new_file_has_the_mode_less_the_umask),
@@ -550,6 +332,4 @@ TESTS(TEST(a_descriptor_is_close_on_exec_and_closed_once),
       TEST(a_full_device_is_enospc),
       TEST(a_pipe_has_no_offsets_and_breaks_when_nobody_reads),
       TEST(one_request_serves_a_chain_of_calls),
-      TEST(many_writes_at_once_each_have_their_place),
-      TEST(what_is_cancelled_in_time_has_touched_nothing),
-      TEST(at_the_request_limit_each_call_is_refused))
+      TEST(many_writes_at_once_each_have_their_place))

@@ -31,6 +31,7 @@ ssize_t __real_write(int fd, const void *buffer, size_t size);
 int __real_close(int fd);
 void *__real_malloc(size_t size);
 void *__real_realloc(void *memory, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
 
 int __wrap_open(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
@@ -45,6 +46,7 @@ ssize_t __wrap_write(int fd, const void *buffer, size_t size);
 int __wrap_close(int fd);
 void *__wrap_malloc(size_t size);
 void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
 
 /* ---- faults -------------------------------------------------------------- */
 
@@ -175,6 +177,11 @@ void *__wrap_realloc(void *memory, size_t size)
     return fails(MEMORY) ? NULL : __real_realloc(memory, size);
 }
 
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails(MEMORY) ? NULL : __real_aligned_alloc(alignment, size);
+}
+
 /* ---- both forms ---------------------------------------------------------- */
 
 static struct ed_loop loop;
@@ -196,9 +203,18 @@ static int read_sync(const char *name, struct ed_file *file)
     return ed_fs_read_file_sync(name, file);
 }
 
+/* With a pool that has no buffers yet, and reads nothing by itself. */
+static void renew_pool(void)
+{
+    ed_pool_destroy(&pool);
+    CHECK_EQ(ed_pool_init(&pool, &loop, NULL), 0);
+    CHECK_EQ(ed_fs_limit_cached(&pool, 0), 0);
+}
+
 static int read_async(const char *name, struct ed_file *file)
 {
     struct ed_fs_request request = {.file = *file};
+    renew_pool();
     CHECK_EQ(ed_fs_read_file(&pool, &request, name, do_nothing), 0);
     CHECK_EQ(ed_loop_run(&loop), 0);
     *file = request.file;

@@ -21,7 +21,8 @@ enum { KIB = 1 << 10, MIB = 1 << 20 };
 /* ---- both forms ---------------------------------------------------------- */
 
 static struct ed_loop loop;
-static struct ed_pool pool;
+static struct ed_pool pool;   // whose reads are all done by workers
+static struct ed_pool cached; // for which the loop reads what it can
 static struct gate gate;
 static int home; // the directory to go back to
 static char directory[] = "/tmp/eddy-XXXXXX";
@@ -37,10 +38,11 @@ static int read_sync(const char *path, struct ed_file *file)
     return ed_fs_read_file_sync(path, file);
 }
 
-static int read_async(const char *path, struct ed_file *file)
+static int read_with(struct ed_pool *with, const char *path,
+                     struct ed_file *file)
 {
     struct ed_fs_request request = {.file = *file};
-    int err = ed_fs_read_file(&pool, &request, path, do_nothing);
+    int err = ed_fs_read_file(with, &request, path, do_nothing);
     if (err)
         return err;
     CHECK_EQ(ed_loop_run(&loop), 0);
@@ -48,11 +50,22 @@ static int read_async(const char *path, struct ed_file *file)
     return (int)request.result;
 }
 
+static int read_async(const char *path, struct ed_file *file)
+{
+    return read_with(&pool, path, file);
+}
+
+static int read_cached(const char *path, struct ed_file *file)
+{
+    return read_with(&cached, path, file);
+}
+
 typedef int read_fn(const char *path, struct ed_file *file);
 
-static read_fn *const forms[] = {read_sync, read_async};
+static read_fn *const forms[] = {read_sync, read_async, read_cached};
 
-enum { FORMS = 2 };
+/* The last one's steps are told by test/fs_cached.c. */
+enum { FORMS = 2, ALL_FORMS = 3 };
 
 static int count_descriptors(void)
 {
@@ -72,6 +85,8 @@ static void begin(void)
         abort();
     CHECK_EQ(ed_loop_init(&loop), 0);
     CHECK_EQ(ed_pool_init(&pool, &loop, NULL), 0);
+    CHECK_EQ(ed_fs_limit_cached(&pool, 0), 0);
+    CHECK_EQ(ed_pool_init(&cached, &loop, NULL), 0);
     descriptors = count_descriptors();
 }
 
@@ -79,6 +94,7 @@ static void end(void)
 {
     CHECK_EQ(count_descriptors(), descriptors);
     ed_pool_destroy(&pool);
+    ed_pool_destroy(&cached);
     ed_loop_destroy(&loop);
     DIR *dir = opendir(".");
     for (struct dirent *entry; dir && (entry = readdir(dir));)
@@ -145,7 +161,7 @@ static void check_failed(const struct ed_file *file, int result, int error)
 static void expect_bytes(const char *path, size_t limit, const char *expected,
                          size_t size)
 {
-    for (int i = 0; i < FORMS; i++) {
+    for (int i = 0; i < ALL_FORMS; i++) {
         struct ed_file file = {.limit = limit};
         check_read(&file, forms[i](path, &file), expected, size);
         ed_file_free(&file);
@@ -154,7 +170,7 @@ static void expect_bytes(const char *path, size_t limit, const char *expected,
 
 static void expect_error(const char *path, size_t limit, int error)
 {
-    for (int i = 0; i < FORMS; i++) {
+    for (int i = 0; i < ALL_FORMS; i++) {
         struct ed_file file = {.limit = limit};
         check_failed(&file, forms[i](path, &file), error);
         ed_file_free(&file);
@@ -744,6 +760,7 @@ static void a_read_that_is_cancelled_in_time_reads_nothing(void)
     begin();
     append("file", "x", 1);
     CHECK_EQ(ed_pool_init(&small, &loop, &one), 0);
+    CHECK_EQ(ed_fs_limit_cached(&small, 0), 0);
     CHECK_EQ(ed_task_submit(&small, &blocker, hold, ignore_task), 0);
     gate_pass(&began);
     CHECK_EQ(ed_fs_cancel(&request), -ENOENT);

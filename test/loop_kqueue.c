@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <sys/event.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -856,6 +857,94 @@ static void the_end_of_a_process_is_told_once(void)
     close(go[1]);
 }
 
+static int change_file(int queue, int fd, unsigned flags)
+{
+    struct kevent event = {0};
+    event.ident = (uintptr_t)fd;
+    event.filter = EVFILT_VNODE;
+    event.flags = (__typeof__(event.flags))flags;
+    event.fflags = NOTE_DELETE | NOTE_WRITE | NOTE_EXTEND | NOTE_ATTRIB |
+                   NOTE_LINK | NOTE_RENAME | NOTE_REVOKE;
+    return kevent(queue, &event, 1, NULL, 0, NULL) ? -errno : 0;
+}
+
+/* What is told of a file now; 0: nothing. */
+static unsigned notes_of(int queue, int fd)
+{
+    static const struct timespec no_time = {0};
+    struct kevent events[4];
+    unsigned notes = 0;
+    int count = kevent(queue, NULL, 0, events, 4, &no_time);
+    for (int i = 0; i < count; i++) {
+        CHECK_EQ(events[i].filter, EVFILT_VNODE);
+        if (events[i].ident == (uintptr_t)fd)
+            notes |= events[i].fflags;
+    }
+    return notes;
+}
+
+static void what_happens_to_a_file_is_told_once(void)
+{
+    char directory[] = "/tmp/eddy-vnode-XXXXXX", names[3][64];
+    NEED(mkdtemp(directory));
+    for (int i = 0; i < 3; i++)
+        snprintf(names[i], sizeof names[i], "%s/%d", directory, i);
+    int queue = kqueue();
+    int parent = open(directory, O_RDONLY | O_DIRECTORY);
+    int file = open(names[0], O_RDWR | O_CREAT, 0600);
+    NEED(queue >= 0 && parent >= 0 && file >= 0);
+    CHECK_EQ(change_file(queue, file, EV_DELETE), -ENOENT);
+    CHECK_EQ(change_file(queue, file, EV_ADD), -EINVAL); // not here
+    CHECK_EQ(change_file(queue, 1000, EV_ADD | EV_CLEAR), -EBADF);
+    CHECK_EQ(change_file(queue, file, EV_ADD | EV_CLEAR), 0);
+    CHECK_EQ(notes_of(queue, file), 0);
+
+    CHECK_EQ(write(file, "abc", 3), 3);
+    CHECK_EQ(notes_of(queue, file), NOTE_WRITE | NOTE_EXTEND);
+    CHECK_EQ(notes_of(queue, file), 0);
+    CHECK_EQ(pwrite(file, "x", 1, 0), 1);
+    CHECK_EQ(notes_of(queue, file), NOTE_WRITE);
+    CHECK_EQ(ftruncate(file, 1), 0);
+    CHECK_EQ(notes_of(queue, file), NOTE_ATTRIB);
+    CHECK_EQ(fchmod(file, 0700), 0);
+    CHECK_EQ(notes_of(queue, file), NOTE_ATTRIB);
+    CHECK_EQ(link(names[0], names[1]), 0);
+    CHECK_EQ(notes_of(queue, file), NOTE_LINK);
+    CHECK_EQ(rename(names[0], names[2]), 0);
+    CHECK_EQ(notes_of(queue, file), NOTE_RENAME);
+    CHECK_EQ(unlink(names[1]), 0);
+    CHECK_EQ(notes_of(queue, file), NOTE_LINK);
+    CHECK_EQ(unlink(names[2]), 0);
+    CHECK_EQ(notes_of(queue, file), NOTE_LINK | NOTE_DELETE);
+
+    // Of a directory, that it has other entries, not what becomes of them.
+    CHECK_EQ(change_file(queue, parent, EV_ADD | EV_CLEAR), 0);
+    close(file);
+    file = open(names[0], O_RDWR | O_CREAT, 0600);
+    CHECK_EQ(notes_of(queue, parent), NOTE_WRITE);
+    CHECK_EQ(write(file, "abc", 3), 3);
+    CHECK_EQ(notes_of(queue, parent), 0);
+    CHECK_EQ(rename(names[0], names[1]), 0);
+    CHECK_EQ(notes_of(queue, parent), NOTE_WRITE);
+    CHECK_EQ(mkdir(names[2], 0700), 0);
+    CHECK_EQ(notes_of(queue, parent), NOTE_WRITE | NOTE_LINK);
+
+    // A directory that goes; a descriptor that is closed.
+    int child = open(names[2], O_RDONLY | O_DIRECTORY);
+    CHECK_EQ(change_file(queue, child, EV_ADD | EV_CLEAR), 0);
+    CHECK_EQ(rmdir(names[2]), 0);
+    CHECK_EQ(notes_of(queue, child), NOTE_DELETE);
+    CHECK_EQ(change_file(queue, child, EV_DELETE), 0);
+    close(child);
+    (void)notes_of(queue, parent);
+    close(parent);
+    CHECK_EQ(unlink(names[1]), 0);
+    CHECK_EQ(rmdir(directory), 0);
+    CHECK_EQ(notes_of(queue, parent), 0);
+    close(file);
+    close(queue);
+}
+
 TESTS(TEST(what_is_left_unread_is_reported_again),
       TEST(a_writer_learns_that_nobody_reads_any_more),
       TEST(both_directions_of_a_descriptor_are_reported),
@@ -884,7 +973,8 @@ TESTS(TEST(what_is_left_unread_is_reported_again),
       TEST(a_change_that_fails_is_an_error_and_the_end_of_watching),
       TEST(a_pipe_without_reader_is_ready_whatever_the_system_says),
       TEST(a_pipe_that_wakes_is_asked_for_only_where_it_is_needed),
-      TEST(the_end_of_a_process_is_told_once))
+      TEST(the_end_of_a_process_is_told_once),
+      TEST(what_happens_to_a_file_is_told_once))
 
 #else
 

@@ -50,6 +50,7 @@ static const struct bench *const benches[] = {
     &bench_read_4k_64,
     &bench_read_64k_64,
     &bench_read_1m_8,
+    &bench_stat_64,
     &bench_echo_64_1,
     &bench_echo_64_100,
     &bench_echo_64_1000,

@@ -137,6 +137,7 @@ extern const struct bench bench_read_4k_1; // reads.c
 extern const struct bench bench_read_4k_64;
 extern const struct bench bench_read_64k_64;
 extern const struct bench bench_read_1m_8;
+extern const struct bench bench_stat_64;   // stats.c
 extern const struct bench bench_echo_64_1; // echo.c
 extern const struct bench bench_echo_64_100;
 extern const struct bench bench_echo_64_1000;

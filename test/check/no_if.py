@@ -9,7 +9,8 @@ import sys
 
 import library
 
-SYSTEMS = ('loop/epoll.c', 'loop/linux.c', 'loop/kqueue.c', 'loop/posix.c')
+SYSTEMS = ('loop/epoll.c', 'loop/linux.c', 'loop/kqueue.c', 'loop/posix.c',
+           'fs/linux.c', 'fs/posix.c', 'fs/vnode.c')
 CONDITION = re.compile(r'^[ \t]*#[ \t]*((?:if|ifdef|ifndef|elif)\b.*)', re.MULTILINE)
 PROCESSOR = re.compile(
     r'(el)?if( (\|\| )?defined __(x86_64|i386|aarch64)__)+')

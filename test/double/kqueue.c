@@ -7,6 +7,8 @@
  *       +-- sets[READ_SIDE], whose descriptor is also the queue's
  *       +-- sets[WRITE_SIDE]
  *
+ *       +-- inotify, in sets[READ_SIDE]; noted, there while a file has notes
+ *
  * There are two sets because a descriptor can be in one only once, but have two
  * knotes. A knote's address is in its set exactly as long as the knote is in
  * its queue.
@@ -16,11 +18,17 @@
  * changes in a set meanwhile. Signals are blocked while it is held, because
  * kevent() and close() may be called by signal handlers.
  *
+ * What happens to a file (EVFILT_VNODE) is told by inotify, of the file that
+ * the descriptor is open to (/proc/self/fd). Since that keeps it from going,
+ * that it is deleted is seen by its count of links; and of a directory by
+ * events of the directory above, since the removal itself has none.
+ *
  * A queue that is itself polled is readable when its read side is, where
  * processes are, too: that is all that eddy needs.
  *
- * Not here, since eddy uses none of it: other filters, EV_ONESHOT of what ends
- * of itself, EV_DISPATCH, EV_ENABLE, EV_RECEIPT, other fflags.
+ * Not here, since eddy uses none of it: other filters, files without EV_CLEAR,
+ * EV_ONESHOT of what ends of itself, EV_DISPATCH, EV_ENABLE, EV_RECEIPT, other
+ * fflags.
  */
 #include <sys/event.h>
 
@@ -31,9 +39,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -58,6 +68,13 @@ struct knote {
     int fd;              // event.ident, or one of our own
     int side;
     bool is_fd_own; // for a user's event, a file, and a process
+
+    // Of EVFILT_VNODE.
+    int wd;         // of the file
+    int parent_wd;  // of the directory above, if it is a directory; -1: none
+    unsigned notes; // that are to be told
+    off_t size;     // as last seen
+    nlink_t links;
 };
 
 struct queue {
@@ -65,6 +82,8 @@ struct queue {
     int sets[SIDES];
     int first_side; // to look at in the next harvest, so that neither starves
     struct knote *knotes;
+    int inotify; // -1: none; as with noted
+    int noted;   // an eventfd that is readable while notes are to be told
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; // guards what follows
@@ -125,6 +144,11 @@ static bool is_descriptor(const struct kevent *event)
     return event->filter == EVFILT_READ || event->filter == EVFILT_WRITE;
 }
 
+static bool is_file(const struct kevent *event)
+{
+    return event->filter == EVFILT_VNODE;
+}
+
 static bool is_process(const struct kevent *event)
 {
     return event->filter == EVFILT_PROC;
@@ -164,14 +188,38 @@ static void close_own(int fd)
     real_close(fd);
 }
 
+/* For as long as a knote needs it. Never a wd that is -1. */
+static void leave_wd(const struct queue *queue, int wd)
+{
+    const struct knote *knote = queue->knotes;
+    while (knote && (!is_file(&knote->event) ||
+                     (knote->wd != wd && knote->parent_wd != wd)))
+        knote = knote->next;
+    if (!knote && wd >= 0)
+        inotify_rm_watch(queue->inotify, wd);
+}
+
 static void free_knote(struct queue *queue, struct knote **link)
 {
     struct knote *knote = *link;
     *link = knote->next;
-    epoll_ctl(queue->sets[knote->side], EPOLL_CTL_DEL, knote->fd, NULL);
+    if (is_file(&knote->event)) {
+        leave_wd(queue, knote->wd);
+        leave_wd(queue, knote->parent_wd);
+    } else {
+        epoll_ctl(queue->sets[knote->side], EPOLL_CTL_DEL, knote->fd, NULL);
+    }
     if (knote->is_fd_own)
         close_own(knote->fd);
     free(knote);
+}
+
+static void close_notes(struct queue *queue)
+{
+    if (queue->inotify < 0)
+        return;
+    close_own(queue->inotify);
+    close_own(queue->noted);
 }
 
 static void free_queue(struct queue **link)
@@ -180,6 +228,7 @@ static void free_queue(struct queue **link)
     *link = queue->next;
     while (queue->knotes)
         free_knote(queue, &queue->knotes);
+    close_notes(queue);
     // sets[READ_SIDE] is the descriptor that is being closed.
     close_own(queue->sets[WRITE_SIDE]);
     free(queue);
@@ -190,7 +239,8 @@ static void forget_in(struct queue *queue, int fd)
     struct knote **link = &queue->knotes;
     while (*link) {
         const struct kevent *event = &(*link)->event;
-        if (is_descriptor(event) && event->ident == (uintptr_t)fd)
+        if ((is_descriptor(event) || is_file(event)) &&
+            event->ident == (uintptr_t)fd)
             free_knote(queue, link);
         else
             link = &(*link)->next;
@@ -252,6 +302,7 @@ static void forget_all(void)
         queues = queue->next;
         for (int side = 0; side < SIDES; side++)
             close_own(queue->sets[side]);
+        close_notes(queue);
         while (queue->knotes) {
             struct knote *knote = queue->knotes;
             queue->knotes = knote->next;
@@ -279,6 +330,7 @@ int kqueue(void)
     struct queue *queue = calloc(1, sizeof *queue);
     if (!queue)
         return -1;
+    queue->inotify = -1;
     queue->sets[READ_SIDE] = epoll_create1(0);
     if (queue->sets[READ_SIDE] < 0)
         goto free_queue;
@@ -366,6 +418,184 @@ static int open_process(struct knote *knote)
     return ESRCH;
 }
 
+/* ---- files ------------------------------------------------------------- */
+
+enum {
+    INOTIFY_EVENTS = IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE |
+                     IN_MOVED_FROM | IN_MOVED_TO | IN_MOVE_SELF | IN_DELETE_SELF
+};
+
+static int add_to_set(const struct queue *queue, int fd)
+{
+    // Not a knote: see harvest().
+    struct epoll_event wanted = {.events = EPOLLIN};
+    return epoll_ctl(queue->sets[READ_SIDE], EPOLL_CTL_ADD, fd, &wanted) ? errno
+                                                                         : 0;
+}
+
+static int open_notes(struct queue *queue)
+{
+    if (queue->inotify >= 0)
+        return 0;
+    queue->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (queue->inotify < 0)
+        return errno;
+    queue->noted = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int err = queue->noted < 0 ? errno : 0;
+    if (!err)
+        err = add_to_set(queue, queue->inotify);
+    if (!err)
+        err = add_to_set(queue, queue->noted);
+    if (!err)
+        return 0;
+    close_own(queue->inotify);
+    close_own(queue->noted);
+    queue->inotify = -1;
+    return err;
+}
+
+static int open_file(struct queue *queue, struct knote *knote)
+{
+    char path[64];
+    struct stat stat;
+    int fd = (int)knote->event.ident;
+    knote->parent_wd = -1;
+    if (fstat(fd, &stat))
+        return EBADF;
+    if (faults.add_errno && adds++ >= faults.adds_before)
+        return faults.add_errno;
+    int err = open_notes(queue);
+    if (err)
+        return err;
+    knote->size = stat.st_size;
+    knote->links = stat.st_nlink;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    knote->wd = inotify_add_watch(queue->inotify, path, INOTIFY_EVENTS);
+    if (knote->wd < 0)
+        return errno;
+    if (S_ISDIR(stat.st_mode)) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d/..", fd);
+        knote->parent_wd =
+            inotify_add_watch(queue->inotify, path, INOTIFY_EVENTS);
+    }
+    return 0;
+}
+
+/* A file was written to: made longer, shorter, or neither. */
+static unsigned note_of_size(struct knote *knote, off_t size)
+{
+    off_t before = knote->size;
+    knote->size = size;
+    if (size > before)
+        return NOTE_WRITE | NOTE_EXTEND;
+    if (size == before)
+        return NOTE_WRITE;
+#ifdef NOTE_TRUNCATE
+    return NOTE_ATTRIB | NOTE_TRUNCATE;
+#else
+    return NOTE_ATTRIB; // truncate() sets an attribute
+#endif
+}
+
+static unsigned note_of_links(struct knote *knote, nlink_t links)
+{
+    unsigned notes = knote->links != links ? NOTE_LINK : 0;
+    if (knote->links && !links)
+        notes |= NOTE_DELETE;
+    knote->links = links;
+    return notes;
+}
+
+/* What an event says of a knote, by the wd of its file. */
+static unsigned notes_of_own(struct knote *knote, uint32_t mask,
+                             bool is_of_entry)
+{
+    struct stat stat;
+    unsigned notes = 0;
+    if (fstat((int)knote->event.ident, &stat))
+        return 0;
+    if (mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))
+        notes |= NOTE_WRITE | note_of_links(knote, stat.st_nlink);
+    if (is_of_entry)
+        return notes;
+    if (mask & IN_MODIFY)
+        notes |= note_of_size(knote, stat.st_size);
+    if (mask & IN_ATTRIB) {
+        unsigned links = note_of_links(knote, stat.st_nlink);
+        notes |= links || !stat.st_nlink ? links : NOTE_ATTRIB;
+    }
+    if (mask & IN_MOVE_SELF)
+        notes |= NOTE_RENAME;
+    if (mask & IN_UNMOUNT)
+        notes |= NOTE_REVOKE;
+    return notes;
+}
+
+/* Of a directory that was removed. */
+static unsigned notes_of_parent(struct knote *knote)
+{
+    struct stat stat;
+    if (!knote->links || fstat((int)knote->event.ident, &stat) || stat.st_nlink)
+        return 0;
+    knote->links = 0;
+    return NOTE_DELETE;
+}
+
+static void note(const struct queue *queue, const struct inotify_event *event)
+{
+    struct knote *knote;
+    for (knote = queue->knotes; knote; knote = knote->next) {
+        unsigned notes = 0;
+        if (!is_file(&knote->event))
+            continue;
+        if (event->mask & IN_Q_OVERFLOW)
+            notes = NOTE_WRITE;
+        else if (event->wd == knote->wd)
+            notes = notes_of_own(knote, event->mask, event->len > 0);
+        if (event->wd == knote->parent_wd)
+            notes |= notes_of_parent(knote);
+        knote->notes |= notes & knote->event.fflags;
+    }
+}
+
+static void take_notes(const struct queue *queue)
+{
+    _Alignas(struct inotify_event) char buffer[16384];
+    ssize_t size;
+    while ((size = read(queue->inotify, buffer, sizeof buffer)) > 0) {
+        for (char *at = buffer; at < buffer + size;) {
+            const struct inotify_event *event = (void *)at;
+            note(queue, event);
+            at += sizeof *event + event->len;
+        }
+    }
+}
+
+/* Returns how many files had notes to tell, at most as many as wanted. */
+static int report_files(const struct queue *queue, struct kevent *events,
+                        int most)
+{
+    eventfd_t unused;
+    int count = 0;
+    if (queue->inotify < 0)
+        return 0;
+    take_notes(queue);
+    eventfd_read(queue->noted, &unused);
+    for (struct knote *knote = queue->knotes; knote; knote = knote->next) {
+        if (!is_file(&knote->event) || !knote->notes)
+            continue;
+        if (count == most) {
+            eventfd_write(queue->noted, 1); // for the next time
+            break;
+        }
+        events[count] = knote->event;
+        events[count].flags = EV_CLEAR;
+        events[count++].fflags = knote->notes;
+        knote->notes = 0;
+    }
+    return count;
+}
+
 /* Sets what epoll is to look at. */
 static int open_knote(struct knote *knote)
 {
@@ -383,9 +613,11 @@ static int add_knote(struct queue *queue, const struct kevent *change)
         return ENOMEM;
     knote->event = *change;
     knote->side = change->filter == EVFILT_WRITE ? WRITE_SIDE : READ_SIDE;
-    int err = open_knote(knote);
+    int err = is_file(change) ? open_file(queue, knote) : open_knote(knote);
     if (err)
         goto free_knote;
+    if (is_file(change))
+        goto add;
 
     struct epoll_event wanted = {.data.ptr = knote};
     wanted.events = knote->side == READ_SIDE ? EPOLLIN | EPOLLRDHUP : EPOLLOUT;
@@ -397,6 +629,7 @@ static int add_knote(struct queue *queue, const struct kevent *change)
         err = errno;
         goto close_fd;
     }
+add:
     knote->next = queue->knotes;
     queue->knotes = knote;
     return 0;
@@ -421,13 +654,17 @@ static struct knote **find_knote(struct queue *queue,
 
 static int apply(struct queue *queue, const struct kevent *change)
 {
-    if (!is_descriptor(change) && !is_user(change) && !is_process(change))
+    if (!is_descriptor(change) && !is_user(change) && !is_process(change) &&
+        !is_file(change))
         return EINVAL;
+    if (is_file(change) && (change->flags & EV_ADD) &&
+        !(change->flags & EV_CLEAR))
+        return EINVAL; // not here
     if (change->flags & ~(EV_ADD | EV_DELETE | EV_CLEAR))
         return EINVAL;
 
     struct knote **link = find_knote(queue, change);
-    if (!*link && is_descriptor(change) &&
+    if (!*link && (is_descriptor(change) || is_file(change)) &&
         fcntl((int)change->ident, F_GETFD) < 0)
         return EBADF;
     if (!*link)
@@ -438,6 +675,8 @@ static int apply(struct queue *queue, const struct kevent *change)
     }
     // Every change does this on most systems, and none changes EV_CLEAR.
     (*link)->event.udata = change->udata;
+    if (is_file(change))
+        (*link)->event.fflags = change->fflags;
     if (is_trigger(change) && eventfd_write((*link)->fd, 1))
         return errno;
     return 0;
@@ -525,9 +764,11 @@ static int harvest(struct queue *queue, struct kevent *events, int most)
         int wanted = most - count < BATCH ? most - count : BATCH;
         int n = epoll_wait(queue->sets[side], ready, wanted, 0);
         for (int j = 0; j < n; j++)
-            count += report(queue, ready[j].data.ptr, ready[j].events,
-                            &events[count]);
+            if (ready[j].data.ptr)
+                count += report(queue, ready[j].data.ptr, ready[j].events,
+                                &events[count]);
     }
+    count += report_files(queue, events + count, most - count);
     queue->first_side = (queue->first_side + 1) % SIDES;
     if (faults.shuffle)
         shuffle(events, count);

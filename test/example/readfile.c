@@ -1,12 +1,15 @@
 /*
  * test/example/readfile.c - reads files twice, and shows who did what and when
  *
- *     readfile [--sync | --async] [--workers N] [--cat] FILE...
+ *     readfile [--sync | --async] [--pool] [--workers N] [--cat] FILE...
  *
  * Each file is read as JavaScript's readFileSync(path) does it, and as
  * readFile(path, callback) does it. Meanwhile a timer ticks on the loop: it
  * stands still while the first form keeps the main thread, and goes on during
  * the second.
+ *
+ * In the second form a worker reads the file, or if it is small and in the page
+ * cache, the loop itself, in less time than it takes to ask a worker.
  *
  * How it goes, all on the loop:
  *
@@ -54,6 +57,7 @@ struct reading {
     uint64_t checksum;
     uint64_t kept_ns;     // how long it kept the main thread
     uint64_t callback_ns; // when the callback began
+    int64_t worker;       // who read it; 0: nobody has picked it up
     unsigned ticks;       // since the last event
     unsigned count;
     struct event events[MOST_EVENTS];
@@ -68,6 +72,7 @@ struct job {
 static struct {
     bool sync;
     bool async;
+    bool pool;
     bool cat;
     unsigned workers;
 } options = {.sync = true, .async = true};
@@ -134,8 +139,10 @@ static void tell(struct ed_trace *trace, const struct ed_trace_event *event)
         ED_CONTAINER_OF(event->subject, struct reading, request.task);
     if (event->kind == ED_TRACE_SUBMIT)
         note(reading, MAIN_THREAD, "submit", 0);
-    if (event->kind == ED_TRACE_TAKE)
+    if (event->kind == ED_TRACE_TAKE) {
+        reading->worker = event->value;
         note(reading, WORKER, "picked up by worker", event->value);
+    }
     if (event->kind == ED_TRACE_POST)
         note(reading, MESSAGE_QUEUE, "message queued", 0);
     if (event->kind == ED_TRACE_DONE)
@@ -255,8 +262,10 @@ static void describe(const struct event *event, char *text, size_t size)
     else if (strcmp(event->name, "read") == 0 && event->times > 1)
         snprintf(text, size, "read x%u: %" PRId64 " bytes", event->times,
                  event->value);
-    else if (strcmp(event->name, "read") == 0)
-        snprintf(text, size, "read: %" PRId64 " bytes", event->value);
+    else if (strcmp(event->name, "read") == 0 ||
+             strcmp(event->name, "preadv2") == 0)
+        snprintf(text, size, "%s: %" PRId64 " bytes", event->name,
+                 event->value);
     else
         snprintf(text, size, "%s", event->name);
 }
@@ -284,6 +293,14 @@ static unsigned all_ticks(const struct reading *reading)
     for (unsigned i = 0; i < reading->count; i++)
         ticks += reading->events[i].ticks_before;
     return ticks;
+}
+
+static void print_way(const struct reading *reading)
+{
+    if (reading->worker)
+        fprintf(out, " %13sread by worker %" PRId64 "\n", "", reading->worker);
+    else
+        fprintf(out, " %13sread in the loop, from the page cache\n", "");
 }
 
 static void print_summary(const char *form, const struct reading *reading)
@@ -319,6 +336,8 @@ static bool print_job(const struct job *job)
         print_summary("readFileSync", sync);
     if (options.async)
         print_summary("readFile", async);
+    if (options.async && !async->err)
+        print_way(async);
     fprintf(out, "\n");
     fflush(out);
 
@@ -369,7 +388,8 @@ static void on_interrupt(int signal)
 }
 
 static const char usage[] =
-    "usage: readfile [--sync | --async] [--workers N] [--cat] FILE...\n"
+    "usage: readfile [--sync | --async] [--pool] [--workers N] [--cat] "
+    "FILE...\n"
     "\n"
     "Reads each FILE twice, on the main thread (--sync) and through the "
     "worker\n"
@@ -377,6 +397,7 @@ static const char usage[] =
     "\n"
     "  --sync        only on the main thread\n"
     "  --async       only through the pool\n"
+    "  --pool        by workers also what is in the page cache\n"
     "  --workers N   at most N workers, 1 to 1024 (default: one per "
     "processor,\n"
     "                at least 4)\n"
@@ -412,6 +433,7 @@ static void parse_options(int argc, char **argv)
     static const struct option known[] = {
         {"sync", no_argument, NULL, 's'},
         {"async", no_argument, NULL, 'a'},
+        {"pool", no_argument, NULL, 'p'},
         {"workers", required_argument, NULL, 'w'},
         {"cat", no_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
@@ -424,6 +446,8 @@ static void parse_options(int argc, char **argv)
             sync = true;
         else if (option == 'a')
             async = true;
+        else if (option == 'p')
+            options.pool = true;
         else if (option == 'w')
             options.workers = parse_workers(optarg);
         else if (option == 'c')
@@ -459,6 +483,8 @@ static bool run(void)
     int err = ed_loop_init(&loop);
     if (!err)
         err = ed_pool_init(&pool, &loop, &pool_options);
+    if (!err && options.pool)
+        err = ed_fs_limit_cached(&pool, 0);
     if (err) {
         fprintf(stderr, "readfile: %s\n", strerror(-err));
         return false;

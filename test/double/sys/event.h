@@ -16,6 +16,7 @@
 
 #define EVFILT_READ (-1)
 #define EVFILT_WRITE (-2)
+#define EVFILT_VNODE (-4)
 #define EVFILT_PROC (-5)
 #define EVFILT_USER (-11)
 
@@ -35,6 +36,7 @@ struct kevent {
 
 #define EVFILT_READ (-1)
 #define EVFILT_WRITE (-2)
+#define EVFILT_VNODE (-4)
 #define EVFILT_PROC (-5)
 #define EVFILT_USER (-10)
 
@@ -53,6 +55,7 @@ struct kevent {
 
 #define EVFILT_READ (-1)
 #define EVFILT_WRITE (-2)
+#define EVFILT_VNODE (-4)
 #define EVFILT_PROC (-5)
 
 typedef int kqueue_double_count;
@@ -70,6 +73,7 @@ struct kevent {
 
 #define EVFILT_READ 0U
 #define EVFILT_WRITE 1U
+#define EVFILT_VNODE 3U
 #define EVFILT_PROC 4U
 
 typedef size_t kqueue_double_count;
@@ -93,6 +97,17 @@ struct kevent {
 #define EV_CLEAR 0x0020U
 #define EV_ERROR 0x4000U
 #define EV_EOF 0x8000U
+
+#define NOTE_DELETE 0x0001U
+#define NOTE_WRITE 0x0002U
+#define NOTE_EXTEND 0x0004U
+#define NOTE_ATTRIB 0x0008U
+#define NOTE_LINK 0x0010U
+#define NOTE_RENAME 0x0020U
+#define NOTE_REVOKE 0x0040U
+#ifdef KQUEUE_DOUBLE_OPENBSD
+#define NOTE_TRUNCATE 0x0080U
+#endif
 
 #define NOTE_EXIT 0x80000000U
 #ifdef EVFILT_USER
