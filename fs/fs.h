@@ -111,7 +111,7 @@ int ed_fs_read_file(struct ed_pool *pool, struct ed_fs_request *request,
 
 /*
  * Each is the system call of that name, without EINTR and with -errno. The
- * asynchronous forms return 0, or -EAGAIN at the pool's request_limit; the
+ * asynchronous forms return 0, or -EAGAIN at a limit of the pool's; the
  * answer is request->result.
  */
 
