@@ -1,30 +1,176 @@
 /*
- * What a watch does when the system says no. The calls below are linked with
- * --wrap (see meson.build), so that the first of them fails, the second, and so
- * on until all goes well; that is about inotify alone.
+ * What a watch does when the system says no. With inotify the calls below are
+ * linked with --wrap (see meson.build), so that the first of them fails, the
+ * second, and so on until all goes well; with the kqueue double, it is told to.
  */
 #include "fs/watch.h"
-
-#include "test/tap.h"
-
-#if !defined __linux__ || defined KQUEUE_DOUBLE
-
-static void the_system_is_made_to_fail_with_inotify_only(void)
-{
-    SKIP("wraps the calls of inotify");
-}
-
-TESTS(TEST(the_system_is_made_to_fail_with_inotify_only))
-
-#else
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "test/tap.h"
+
+#if defined KQUEUE_DOUBLE || defined __linux__
+
+/* ---- a tree -------------------------------------------------------------- */
+
+static struct ed_loop loop;
+static char root[64];
+static unsigned told[ED_FS_GONE + 1];
+static int last_error;
+static char last_path[256];
+
+static void count(struct ed_fs_watch *watch, const struct ed_fs_event *event)
+{
+    (void)watch;
+    told[event->kind]++;
+    snprintf(last_path, sizeof last_path, "%s", event->path);
+    if (event->kind == ED_FS_FAILED)
+        last_error = event->error;
+}
+
+static const char *in_root(const char *name)
+{
+    static char paths[2][128]; // for two in a call
+    static unsigned next;
+    char *path = paths[next++ % 2];
+    snprintf(path, sizeof paths[0], "%s/%s", root, name);
+    return path;
+}
+
+static void create(const char *name)
+{
+    FILE *file = fopen(in_root(name), "w");
+    CHECK(file != NULL);
+    if (file)
+        fclose(file);
+}
+
+static int count_descriptors(void)
+{
+    int number = 0;
+    for (int fd = 0; fd < 256; fd++)
+        number += fcntl(fd, F_GETFD) >= 0;
+    return number;
+}
+
+static void begin(void)
+{
+    memset(told, 0, sizeof told);
+    last_error = 0;
+    strcpy(root, "/tmp/eddy-fault-XXXXXX");
+    CHECK(mkdtemp(root) != NULL);
+    CHECK(mkdir(in_root("a"), 0755) == 0);
+    CHECK(mkdir(in_root("a/b"), 0755) == 0);
+    create("a/b/f");
+    CHECK_EQ(ed_loop_init(&loop), 0);
+}
+
+static void end(void)
+{
+    CHECK(!ed_loop_is_alive(&loop));
+    CHECK(!loop.notifier);
+    ed_loop_destroy(&loop);
+    static const char *const names[] = {"a/b/f", "a/b", "a/n",  "a",
+                                        "c/b/f", "c/b", "c/n",  "c",
+                                        "d/g",   "d",   "mark", ""};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        (void)remove(in_root(names[i]));
+}
+
+/* Until it is ready, which it gets even so. */
+static void get_ready(const struct ed_fs_watch *watch)
+{
+    while (watch->unread || !watch->is_ready)
+        if (ed_loop_run_once(&loop, (int64_t)ED_S) != 1)
+            break;
+}
+
+/* The events of one file come, whatever went wrong before. */
+static void check_that_it_goes_on(const struct ed_fs_watch *watch)
+{
+    create("mark");
+    for (int i = 0; i < 1000 && strcmp(last_path, "mark") != 0; i++)
+        ed_loop_run_once(&loop, (int64_t)ED_MS * 10);
+    CHECK_STR(last_path, "mark");
+    get_ready(watch);
+}
+
+#endif
+
+#if defined KQUEUE_DOUBLE
+
+#include "test/double/faults.h"
+
+/* ---- kqueue -------------------------------------------------------------- */
+
+static void what_cannot_be_added_is_told(void)
+{
+    int before = count_descriptors();
+    bool is_over = false;
+    for (unsigned adds = 0; !is_over; adds++) {
+        struct ed_fs_watch watch = {.list = true};
+        begin();
+        kqueue_double_set_faults(
+            &(struct kqueue_faults){.add_errno = ENOMEM, .adds_before = adds});
+        int err = ed_fs_watch_tree(&loop, &watch, root, count);
+        CHECK(err == 0 || err == -ENOMEM);
+        if (!err) {
+            get_ready(&watch);
+            CHECK(!told[ED_FS_FAILED] || last_error == -ENOMEM);
+            is_over = !told[ED_FS_FAILED];
+            kqueue_double_set_faults(&(struct kqueue_faults){0});
+            check_that_it_goes_on(&watch);
+        }
+        kqueue_double_set_faults(&(struct kqueue_faults){0});
+        ed_fs_watch_stop(&watch);
+        end();
+        CHECK(adds < 100);
+    }
+    CHECK_EQ(count_descriptors(), before);
+}
+
+static void so_is_what_there_are_no_descriptors_for(void)
+{
+    struct ed_fs_watch watch = {.list = true};
+    struct rlimit limit, few;
+    char name[32];
+    int before = count_descriptors();
+    begin();
+    NEED(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    few = limit;
+    few.rlim_cur = 64;
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        create(name);
+    }
+    NEED(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    CHECK_EQ(ed_fs_watch_tree(&loop, &watch, root, count), 0);
+    get_ready(&watch);
+    CHECK(told[ED_FS_FAILED] > 0);
+    CHECK_EQ(last_error, -EMFILE);
+    CHECK(told[ED_FS_FOUND] >= 101); // their names are known even so
+    setrlimit(RLIMIT_NOFILE, &limit);
+    check_that_it_goes_on(&watch);
+    ed_fs_watch_stop(&watch);
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        (void)remove(in_root(name));
+    }
+    end();
+    CHECK_EQ(count_descriptors(), before);
+}
+
+TESTS(TEST(what_cannot_be_added_is_told),
+      TEST(so_is_what_there_are_no_descriptors_for))
+
+#elif defined __linux__
+
 #include <sys/epoll.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 
 /* ---- the wrapped calls --------------------------------------------------- */
 
@@ -174,93 +320,6 @@ char *__wrap_strndup(const char *text, size_t size)
     return fails(ALLOCATE) ? NULL : __real_strndup(text, size);
 }
 
-/* ---- a tree -------------------------------------------------------------- */
-
-static struct ed_loop loop;
-static char root[64];
-static unsigned told[ED_FS_GONE + 1];
-static int last_error;
-static char last_path[256];
-
-static void count(struct ed_fs_watch *watch, const struct ed_fs_event *event)
-{
-    (void)watch;
-    told[event->kind]++;
-    snprintf(last_path, sizeof last_path, "%s", event->path);
-    if (event->kind == ED_FS_FAILED)
-        last_error = event->error;
-}
-
-static const char *in_root(const char *name)
-{
-    static char paths[2][128]; // for two in a call
-    static unsigned next;
-    char *path = paths[next++ % 2];
-    snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
-
-static void create(const char *name)
-{
-    FILE *file = fopen(in_root(name), "w");
-    CHECK(file != NULL);
-    if (file)
-        fclose(file);
-}
-
-static int count_descriptors(void)
-{
-    int number = 0;
-    for (int fd = 0; fd < 256; fd++)
-        number += fcntl(fd, F_GETFD) >= 0;
-    return number;
-}
-
-static void begin(void)
-{
-    forget_calls();
-    memset(told, 0, sizeof told);
-    last_error = 0;
-    strcpy(root, "/tmp/eddy-fault-XXXXXX");
-    CHECK(mkdtemp(root) != NULL);
-    CHECK(mkdir(in_root("a"), 0755) == 0);
-    CHECK(mkdir(in_root("a/b"), 0755) == 0);
-    create("a/b/f");
-    CHECK_EQ(ed_loop_init(&loop), 0);
-}
-
-static void end(void)
-{
-    forget_calls();
-    CHECK(!ed_loop_is_alive(&loop));
-    CHECK(!loop.notifier);
-    ed_loop_destroy(&loop);
-    static const char *const names[] = {"a/b/f", "a/b", "a/n",  "a",
-                                        "c/b/f", "c/b", "c/n",  "c",
-                                        "d/g",   "d",   "mark", ""};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        (void)remove(in_root(names[i]));
-}
-
-/* Until it is ready, which it gets even so. */
-static void get_ready(const struct ed_fs_watch *watch)
-{
-    while (watch->unread || !watch->is_ready)
-        if (ed_loop_run_once(&loop, (int64_t)ED_S) != 1)
-            break;
-}
-
-/* The events of one file come, whatever went wrong before. */
-static void check_that_it_goes_on(const struct ed_fs_watch *watch)
-{
-    forget_calls();
-    create("mark");
-    for (int i = 0; i < 1000 && strcmp(last_path, "mark") != 0; i++)
-        ed_loop_run_once(&loop, (int64_t)ED_MS * 10);
-    CHECK_STR(last_path, "mark");
-    get_ready(watch);
-}
-
 /* Returns how often the call was made. */
 static int use_a_tree(enum call call, int nth, int err)
 {
@@ -272,6 +331,7 @@ static int use_a_tree(enum call call, int nth, int err)
         CHECK_EQ(failed, -err);
         CHECK(!ed_fs_watch_is_active(&watch));
         CHECK_EQ(made[call], nth);
+        forget_calls();
         end();
         return nth;
     }
@@ -284,6 +344,7 @@ static int use_a_tree(enum call call, int nth, int err)
         ed_loop_run_once(&loop, 0);
     get_ready(&watch);
     int calls = made[call];
+    forget_calls();
     check_that_it_goes_on(&watch);
     ed_fs_watch_stop(&watch);
     end();
@@ -327,11 +388,12 @@ static void of_a_file_too(void)
             int err = ed_fs_watch_file(&loop, &watch, in_root("mark"), count);
             CHECK(err == 0 || err == -ENOMEM);
             CHECK_EQ(ed_fs_watch_is_active(&watch), !err);
-            bool is_over = made[calls[i]] < nth;
-            if (!err) {
+            if (!err)
                 get_ready(&watch);
+            bool is_over = made[calls[i]] < nth;
+            forget_calls();
+            if (!err)
                 check_that_it_goes_on(&watch);
-            }
             ed_fs_watch_stop(&watch);
             end();
             if (is_over)
@@ -351,6 +413,7 @@ static void the_limit_of_watches_is_told_and_the_rest_is_watched(void)
     CHECK_EQ(last_error, -ENOSPC);
     CHECK_EQ(told[ED_FS_FOUND], 1);
     CHECK_EQ(told[ED_FS_READY], 1);
+    forget_calls();
     check_that_it_goes_on(&watch);
     ed_fs_watch_stop(&watch);
     end();
@@ -374,5 +437,14 @@ static void without_proc_directories_are_watched_by_name(void)
 TESTS(TEST(each_call_may_fail), TEST(of_a_file_too),
       TEST(the_limit_of_watches_is_told_and_the_rest_is_watched),
       TEST(without_proc_directories_are_watched_by_name))
+
+#else
+
+static void the_system_is_made_to_fail(void)
+{
+    SKIP("wraps the calls of inotify");
+}
+
+TESTS(TEST(the_system_is_made_to_fail))
 
 #endif
