@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "loop/sigpipe.h"
+#include "loop/socket.h"
 #include "loop/udp.h"
 
 int ed_system_socket(int family, int type)
@@ -78,22 +79,18 @@ int64_t ed_system_send_file(int fd, int file, uint64_t offset, uint64_t size)
     return result == -EINVAL || result == -ENOSYS ? -ENOTSUP : result;
 }
 
-static int set_number(int socket, int level, int name, unsigned value)
-{
-    return setsockopt(socket, level, name, &value, sizeof value) ? -errno : 0;
-}
-
 int ed_system_keep_alive(int socket, unsigned idle_s, unsigned interval_s,
                          unsigned count)
 {
-    int err = set_number(socket, SOL_SOCKET, SO_KEEPALIVE, idle_s > 0);
+    int err = ed_socket_option(socket, SOL_SOCKET, SO_KEEPALIVE, idle_s > 0);
     if (err || !idle_s)
         return err;
-    err = set_number(socket, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+    err = ed_socket_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, (int)idle_s);
     if (!err)
-        err = set_number(socket, IPPROTO_TCP, TCP_KEEPINTVL, interval_s);
+        err = ed_socket_option(socket, IPPROTO_TCP, TCP_KEEPINTVL,
+                               (int)interval_s);
     if (!err)
-        err = set_number(socket, IPPROTO_TCP, TCP_KEEPCNT, count);
+        err = ed_socket_option(socket, IPPROTO_TCP, TCP_KEEPCNT, (int)count);
     return err;
 }
 
@@ -101,12 +98,12 @@ int ed_system_keep_alive(int socket, unsigned idle_s, unsigned interval_s,
 
 int ed_system_share(int socket)
 {
-    return set_number(socket, SOL_SOCKET, SO_REUSEADDR, 1);
+    return ed_socket_option(socket, SOL_SOCKET, SO_REUSEADDR, 1);
 }
 
 int ed_system_balance(int socket)
 {
-    return set_number(socket, SOL_SOCKET, SO_REUSEPORT, 1);
+    return ed_socket_option(socket, SOL_SOCKET, SO_REUSEPORT, 1);
 }
 
 int64_t ed_system_receive_many(int socket, struct ed_datagram *datagrams,

@@ -146,30 +146,26 @@ int64_t ed_system_send_file(int fd, int file, uint64_t offset, uint64_t size)
     return -ENOTSUP;
 }
 
-static int set_number(int socket, int level, int name, unsigned value)
-{
-    return setsockopt(socket, level, name, &value, sizeof value) ? -errno : 0;
-}
-
 /* What a system cannot be told it decides itself. */
 int ed_system_keep_alive(int socket, unsigned idle_s, unsigned interval_s,
                          unsigned count)
 {
-    int err = set_number(socket, SOL_SOCKET, SO_KEEPALIVE, idle_s > 0);
+    int err = ed_socket_option(socket, SOL_SOCKET, SO_KEEPALIVE, idle_s > 0);
     if (err || !idle_s)
         return err;
 #if defined TCP_KEEPIDLE
-    err = set_number(socket, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+    err = ed_socket_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, (int)idle_s);
 #elif defined TCP_KEEPALIVE
-    err = set_number(socket, IPPROTO_TCP, TCP_KEEPALIVE, idle_s);
+    err = ed_socket_option(socket, IPPROTO_TCP, TCP_KEEPALIVE, (int)idle_s);
 #endif
 #ifdef TCP_KEEPINTVL
     if (!err)
-        err = set_number(socket, IPPROTO_TCP, TCP_KEEPINTVL, interval_s);
+        err = ed_socket_option(socket, IPPROTO_TCP, TCP_KEEPINTVL,
+                               (int)interval_s);
 #endif
 #ifdef TCP_KEEPCNT
     if (!err)
-        err = set_number(socket, IPPROTO_TCP, TCP_KEEPCNT, count);
+        err = ed_socket_option(socket, IPPROTO_TCP, TCP_KEEPCNT, (int)count);
 #endif
     (void)interval_s;
     (void)count;
@@ -181,16 +177,16 @@ int ed_system_keep_alive(int socket, unsigned idle_s, unsigned interval_s,
 int ed_system_share(int socket)
 {
     // BSD shares with those alone that have SO_REUSEPORT, too.
-    int err = set_number(socket, SOL_SOCKET, SO_REUSEADDR, 1);
-    return err ? err : set_number(socket, SOL_SOCKET, SO_REUSEPORT, 1);
+    int err = ed_socket_option(socket, SOL_SOCKET, SO_REUSEADDR, 1);
+    return err ? err : ed_socket_option(socket, SOL_SOCKET, SO_REUSEPORT, 1);
 }
 
 int ed_system_balance(int socket)
 {
 #ifdef SO_REUSEPORT_LB
-    return set_number(socket, SOL_SOCKET, SO_REUSEPORT_LB, 1);
+    return ed_socket_option(socket, SOL_SOCKET, SO_REUSEPORT_LB, 1);
 #else
-    return set_number(socket, SOL_SOCKET, SO_REUSEPORT, 1);
+    return ed_socket_option(socket, SOL_SOCKET, SO_REUSEPORT, 1);
 #endif
 }
 

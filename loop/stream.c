@@ -34,15 +34,13 @@ enum phase { CLOSED, CONNECTING, OPEN };
 /* Of the loop's buffer: a piece that stays in the second-level cache. */
 enum { READ_SIZE = 64 * 1024 };
 
-enum { MOST_PASSED = 253 };
-
 /* Descriptors that came with what is being read. */
 struct ed_passed {
     struct ed_stream *stream;
     size_t count;
     size_t taken;
     bool were_lost;
-    int fds[MOST_PASSED];
+    int fds[ED_MOST_FDS];
 };
 
 static void on_ready(struct ed_watch *watch);
@@ -429,7 +427,7 @@ static int64_t read_with_fds(struct ed_stream *stream, char *data, size_t size,
 {
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(MOST_PASSED * sizeof(int))];
+        char bytes[CMSG_SPACE(ED_MOST_FDS * sizeof(int))];
     } control;
     struct iovec part = {.iov_base = data, .iov_len = size};
     struct msghdr message = {0};

@@ -24,7 +24,6 @@
 
 enum {
     MOST_PARTS = 64, // gathered in one call
-    MOST_FDS = 253,  // what Linux takes along with one message
     COPY_SIZE = 4096,
     DEFAULT_LIMIT = 16 * 1024 * 1024,
     DEFAULT_HIGH_WATER = 64 * 1024,
@@ -151,7 +150,7 @@ static int64_t send_with_fds(int fd, struct msghdr *message,
 {
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(MOST_FDS * sizeof(int))];
+        char bytes[CMSG_SPACE(ED_MOST_FDS * sizeof(int))];
     } control = {0};
     size_t size = write->fd_count * sizeof(int);
     message->msg_control = &control;
@@ -532,7 +531,7 @@ int ed_stream_send(struct ed_stream *stream, struct ed_write *write,
     for (size_t i = 0; i < count; i++)
         size += parts[i].iov_len;
     if (write->fd_count &&
-        (size == 0 || write->fd_count > MOST_FDS || !stream->is_socket))
+        (size == 0 || write->fd_count > ED_MOST_FDS || !stream->is_socket))
         return -EINVAL;
     write->parts = parts;
     write->part_count = count;

@@ -9,6 +9,9 @@
 
 #include "loop/stream.h"
 
+/* Descriptors that Linux takes along with one message. */
+enum { ED_MOST_FDS = 253 };
+
 /* An empty queue. */
 void ed_write_init(struct ed_stream *stream);
 
